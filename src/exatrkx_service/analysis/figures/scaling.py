@@ -1,0 +1,227 @@
+"""Figures of latency and throughput against concurrency, and of latency against event size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from exatrkx_service.analysis.figures.style import (
+    RC,
+    baseline_concurrency,
+    clients,
+    concurrency_axis,
+    empty_figure,
+    error_bars,
+    option_styles,
+)
+from exatrkx_service.analysis.summary import NS_PER_MS, event_means, throughput_per_round
+from exatrkx_service.analysis.timings import total_rows
+
+SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points
+
+
+@rc_context(RC)
+def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
+    """Mean time of an event against the number of clients, one line per option.
+
+    Args:
+        summary: see ``summary.summarise``.
+        confidence_level: of the intervals in the table.
+    """
+    title = "Time per event against concurrency"
+    valid = summary.dropna(subset="mean_ms")
+    if valid.empty:
+        return empty_figure(title, "No option has valid samples.")
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    styles = option_styles(summary.option)
+    for option, place in _dodged(valid.option.unique()).items():
+        rows = valid[valid.option == option].sort_values("concurrency")
+        axes.errorbar(
+            rows.concurrency * place,
+            rows.mean_ms,
+            error_bars(rows),
+            **styles[option],
+            label=option,
+            ms=5,
+            lw=1.4,
+            capsize=3,
+        )
+    concurrency_axis(axes, valid.concurrency)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"mean time per event [ms], {confidence_level:.0%} interval")
+    axes.set_title(title)
+    axes.legend(title="service option", ncols=2)
+    return figure
+
+
+@rc_context(RC)
+def throughput_vs_concurrency(timings: pd.DataFrame) -> Figure:
+    """Events per second against the number of clients, one line per option.
+
+    The line is the throughput of all rounds together, the bars reach from the slowest to the
+    fastest round.
+
+    Args:
+        timings: raw samples of the valid options, see ``timings.comparable``.
+    """
+    title = "Throughput against concurrency"
+    rounds = throughput_per_round(timings)
+    if rounds.empty:
+        return empty_figure(title, "No option has valid samples.")
+    table = rounds.groupby(["option", "concurrency"], as_index=False).agg(
+        n_ok=("n_ok", "sum"),
+        window_s=("window_s", "sum"),
+        low=("throughput_evt_s", "min"),
+        high=("throughput_evt_s", "max"),
+    )
+    table["rate"] = table.n_ok / table.window_s
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    styles = option_styles(timings.option)
+    for option, place in _dodged(table.option.unique()).items():
+        rows = table[table.option == option].sort_values("concurrency")
+        axes.errorbar(
+            rows.concurrency * place,
+            rows.rate,
+            [rows.rate - rows.low, rows.high - rows.rate],
+            **styles[option],
+            label=option,
+            ms=5,
+            lw=1.4,
+            capsize=3,
+        )
+    concurrency_axis(axes, table.concurrency)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("throughput [events/s], bars: range of the rounds")
+    axes.set_title(title)
+    axes.legend(title="service option", ncols=2)
+    return figure
+
+
+@rc_context(RC)
+def latency_distribution(timings: pd.DataFrame) -> Figure:
+    """Distribution of the time of an event per option, with its 50, 95 and 99 % quantiles.
+
+    Args:
+        timings: raw samples of the valid options, see ``timings.comparable``.
+    """
+    title = "Distribution of the time per event"
+    totals = total_rows(timings)
+    totals = totals[totals.status == "ok"]
+    if totals.empty:
+        return empty_figure(title, "No option has valid samples.")
+    concurrency = baseline_concurrency(totals)
+    totals = totals[totals.concurrency == concurrency]
+    totals = totals.assign(time_ms=totals.duration_ns / NS_PER_MS)
+    styles = option_styles(timings.option)
+    options = [o for o in styles if o in set(totals.option)]
+    figure = Figure(figsize=(8.2, 1.6 + 0.75 * len(options)), layout="constrained")
+    axes = figure.subplots()
+    sns.violinplot(
+        totals,
+        x="time_ms",
+        y="option",
+        order=options,
+        hue="option",
+        palette={o: styles[o]["color"] for o in options},
+        inner=None,
+        cut=0,  # no density where nothing was measured
+        density_norm="width",
+        width=0.8,
+        linewidth=0,
+        alpha=0.45,
+        legend=False,
+        ax=axes,
+    )
+    markers = {50: "o", 95: "D", 99: "s"}
+    for i, option in enumerate(options):
+        times = totals.time_ms[totals.option == option]
+        for q, marker in markers.items():
+            value = np.percentile(times, q)
+            axes.plot(
+                value,
+                i,
+                marker,
+                color=styles[option]["color"],
+                mec="black",
+                mew=0.6,
+                ms=6,
+                zorder=4,
+            )
+        text = " / ".join(f"{np.percentile(times, q):.1f}" for q in markers)
+        axes.annotate(
+            text,
+            (1, i),
+            (6, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+        )
+    axes.annotate(
+        "p50 / p95 / p99 [ms]",
+        (1, 1),
+        (6, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=9,
+        fontweight="bold",
+        annotation_clip=False,
+    )
+    for q, marker in markers.items():
+        axes.plot([], [], marker, color="white", mec="black", mew=0.8, ms=6, label=f"p{q}")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("time per event [ms], all repetitions and rounds")
+    axes.set_ylabel("service option")
+    axes.set_title(f"{title}, {clients(concurrency)}")
+    return figure
+
+
+@rc_context(RC)
+def time_vs_space_points(timings: pd.DataFrame) -> Figure:
+    """Mean time of each event against its number of space points, with a binned trend.
+
+    The trend is the mean over the events of a bin (bins hold equal numbers of events), its bar
+    the standard error of that mean. It assumes no model of how the time grows.
+
+    Args:
+        timings: raw samples of the valid options, see ``timings.comparable``.
+    """
+    title = "Time per event against its size"
+    means = event_means(timings)
+    if means.empty:
+        return empty_figure(title, "No option has valid samples.")
+    concurrency = baseline_concurrency(means)
+    means = means[means.concurrency == concurrency]
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.subplots()
+    styles = option_styles(timings.option)
+    for option, style in styles.items():
+        rows = means[means.option == option]
+        if rows.empty:
+            continue
+        axes.scatter(rows.n_space_points, rows.mean_ms, s=9, color=style["color"], alpha=0.3, lw=0)
+        bins = pd.qcut(rows.n_space_points, SIZE_BINS, duplicates="drop")
+        trend = rows.groupby(bins, observed=True).agg(
+            x=("n_space_points", "mean"), y=("mean_ms", "mean"), error=("mean_ms", "sem")
+        )
+        axes.errorbar(trend.x, trend.y, trend.error, **style, label=option, ms=5, lw=1.4, capsize=2)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("number of space points in the event")
+    axes.set_ylabel("mean time of the event [ms]")
+    axes.set_title(f"{title}, {clients(concurrency)}")
+    axes.legend(title="service option", ncols=2)
+    return figure
+
+
+def _dodged(options: np.ndarray) -> dict[str, float]:
+    """A factor near 1 per option, so that error bars at one concurrency stand side by side."""
+    return dict(zip(options, 2 ** np.linspace(-0.07, 0.07, len(options)), strict=True))

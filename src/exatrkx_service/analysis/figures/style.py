@@ -1,0 +1,161 @@
+"""What all figures share: colours, names, the empty figure, and how a figure is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from exatrkx_service.analysis.timings import (
+    COMPUTE_PARTS,
+    ENSEMBLE,
+    PIPELINE,
+    STAGES,
+    option_order,
+)
+
+# Okabe and Ito's colours, told apart with every common form of colour blindness.
+STAGE_COLOURS = dict(
+    zip(STAGES, ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"], strict=True)
+)
+OVERHEAD_COLOUR = "#BDBDBD"
+# The client's parts are blue, the way between is grey, the server's are warm; compute is green.
+PART_COLOURS = {
+    "serialise": "#0072B2",
+    "deserialise": "#56B4E9",
+    "transfer": "#8C8C8C",
+    "queue": "#D55E00",
+    "compute_input": "#E69F00",
+    "compute": "#009E73",
+    "compute_output": "#F0E442",
+    "server_other": "#CC79A7",
+}
+PART_NAMES = {
+    "serialise": "serialise (client)",
+    "deserialise": "deserialise (client)",
+    "transfer": "transfer",
+    "queue": "queue (server)",
+    "compute_input": "compute input (server)",
+    "compute": "compute",
+    "compute_output": "compute output (server)",
+    "server_other": "other (server)",
+}
+STAGE_NAMES = {
+    **{stage: stage for stage in STAGES},
+    "gnn": "GNN",
+    ENSEMBLE: "ensemble request",
+    PIPELINE: "fused request",
+}
+# Paul Tol's "bright" scheme, with black for the baseline; more options take the rest in turn.
+_OPTION_COLOURS = {
+    "S0": "#111111",
+    "S1": "#4477AA",
+    "S2": "#66CCEE",
+    "S3": "#228833",
+    "S4": "#EE6677",
+    "S5": "#AA3377",
+}
+_MORE_COLOURS = ["#CCBB44", "#997700", "#994455", "#BBBBBB", "#004488"]
+_MARKERS = "osD^vPX*<>hp"
+
+RC = {
+    "font.size": 10,
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "pdf.fonttype": 42,
+}
+
+
+def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Colour and marker of each option: fixed for S0 to S5, given out in order to others.
+
+    Returns:
+        Per option, in natural order, the keyword arguments ``color`` and ``marker``.
+    """
+    more = cycle(_MORE_COLOURS)
+    return {
+        option: {"color": _OPTION_COLOURS.get(option) or next(more), "marker": marker}
+        for option, marker in zip(option_order(options), cycle(_MARKERS))
+    }
+
+
+def is_compute(table: pd.DataFrame) -> pd.Series:
+    """Which rows are a stage's own work, on whichever side; all other rows are overhead.
+
+    What the fused model does besides its five stages is overhead as well.
+    """
+    return table.part.isin(COMPUTE_PARTS) & table.stage.isin(STAGES)
+
+
+def served_label(rows: pd.DataFrame) -> str:
+    """What an option serves, read off its stages and parts: 'embedding + gnn', 'ensemble', ..."""
+    stages = set(rows.stage)
+    if ENSEMBLE in stages:
+        return "ensemble,\none request"
+    if PIPELINE in stages:
+        return "fused,\none request"
+    served = [s for s in STAGES if set(rows.part[rows.stage == s]) - {"compute"}]
+    if not served:
+        return "no service"
+    if len(served) == len(STAGES):
+        return "all stages,\none request each"
+    return "\n".join(STAGE_NAMES[s] for s in served)
+
+
+def error_bars(table: pd.DataFrame) -> np.ndarray:
+    """Lengths (2, rows) of the error bars below and above ``mean_ms``; 0 without an interval."""
+    below = (table.mean_ms - table.ci95_low_ms).clip(lower=0)
+    above = (table.ci95_high_ms - table.mean_ms).clip(lower=0)
+    return np.array([below.fillna(0), above.fillna(0)])
+
+
+def baseline_concurrency(table: pd.DataFrame) -> int:
+    """The lowest concurrency measured: 1 unless the config leaves it out."""
+    return int(table.concurrency.min())
+
+
+def clients(concurrency: int) -> str:
+    """'1 client', '4 clients'."""
+    return f"{concurrency} client" + ("s" if concurrency != 1 else "")
+
+
+def empty_figure(title: str, reason: str) -> Figure:
+    """A figure that says why there is nothing to show."""
+    figure = Figure(figsize=(7.5, 2.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set_title(title)
+    axes.text(0.5, 0.5, reason, ha="center", va="center", wrap=True, transform=axes.transAxes)
+    return figure
+
+
+def concurrency_axis(axes: Axes, concurrencies: Iterable[int]) -> None:
+    """A logarithmic axis of concurrency with a tick at each value that was measured."""
+    ticks = sorted(set(concurrencies))
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("concurrency [clients sending events at the same time]")
+
+
+def save_figure(figure: Figure, stem: Path | str) -> None:
+    """Write ``stem``.png (200 dpi) and ``stem``.pdf, without dates so that reruns are equal."""
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(stem.with_suffix(".png"), dpi=200)
+    figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})

@@ -1,0 +1,196 @@
+"""One self-contained HTML page about a benchmark: what was measured, whether it holds, results."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from docutils.core import publish_parts
+from docutils.utils import SystemMessage
+
+from exatrkx_service.analysis.checks import SUM_TOLERANCE
+from exatrkx_service.analysis.table import display_rows
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+class ReportError(ValueError):
+    """The report can't be made; the message names the figure or the file."""
+
+
+def render(
+    summary: pd.DataFrame,
+    breakdown: pd.DataFrame,
+    figures: dict[str, Path],
+    captions: dict[str, Path],
+    provenance: dict[str, Any],
+    *,
+    config: dict[str, Any],
+    largest_gap: float,
+    warnings: list[str],
+) -> str:
+    """Render the report.
+
+    Args:
+        summary: see ``summary.summarise``.
+        breakdown: see ``summary.breakdown``.
+        figures: PNG file of each figure, in the order of the page.
+        captions: reStructuredText file of each figure's caption; it is a Jinja template that sees
+            ``snakemake.config``, as in Snakemake's own report.
+        provenance: ``common`` and ``differs``, see ``checks.combine_provenance``.
+        config: the configuration of the benchmark, as validated.
+        largest_gap: largest relative gap between parts and total, from ``checks.check_sums``.
+        warnings: from ``checks.stability_warnings``.
+
+    Returns:
+        The page; it refers to nothing outside itself.
+
+    Raises:
+        ReportError: a figure has no caption or one of the files can't be read.
+    """
+    shown = [
+        {
+            "name": name,
+            "image": base64.b64encode(_read(Path(path), name)).decode(),
+            "caption": caption_html(_caption_of(name, captions), config),
+        }
+        for name, path in figures.items()
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    common = provenance["common"]
+    return environment.get_template("report.html.jinja").render(
+        config=config,
+        config_yaml=yaml.safe_dump(config, sort_keys=False),
+        options=list(dict.fromkeys(summary.option)),
+        concurrencies=sorted(set(summary.concurrency)),
+        checks=validity(summary, config, provenance["differs"], largest_gap, warnings),
+        summary=display_rows(summary),
+        figures=shown,
+        breakdown=breakdown.to_dict("records"),
+        provenance=list(_flat(common)),
+        differs=provenance["differs"],
+        commit=next((v for k, v in _flat(common) if k.endswith("git_commit")), None),
+    )
+
+
+def validity(
+    summary: pd.DataFrame,
+    config: dict[str, Any],
+    differs: dict[str, dict[str, Any]],
+    largest_gap: float,
+    warnings: list[str],
+) -> list[dict[str, Any]]:
+    """The checks of a benchmark as rows of the report.
+
+    Returns:
+        One dict per check: ``name``, ``state`` ('ok', 'warning' or 'failed'), ``text`` and
+        ``details`` (list of lines).
+    """
+    failed = summary[summary.n_failed > 0]
+    invalid = summary[~summary.tracks_identical.astype(bool)]
+    rounds = config["measure"]["rounds"]
+    if rounds < 2:
+        rounds_text = "One round only: a drift between rounds can't be seen."
+    elif warnings:
+        rounds_text = f"{len(warnings)} pairs of option and concurrency differ between rounds."
+    else:
+        rounds_text = f"All {rounds} rounds agree."
+    return [
+        {
+            "name": "Same tracks",
+            "state": "failed" if len(invalid) else "ok",
+            "text": "These gave other tracks than the reference, or none at all; "
+            "their times are not averaged."
+            if len(invalid)
+            else "Every option gave the reference's labels for every event.",
+            "details": [f"{r.option} at concurrency {r.concurrency}" for r in invalid.itertuples()],
+        },
+        {
+            "name": "Failed samples",
+            "state": "warning" if len(failed) else "ok",
+            "text": f"{summary.n_failed.sum()} samples failed; the statistics leave them out."
+            if len(failed)
+            else "No sample failed.",
+            "details": [
+                f"{r.option} at concurrency {r.concurrency}: {r.n_failed} failed"
+                for r in failed.itertuples()
+            ],
+        },
+        {
+            "name": "Parts add up",
+            "state": "ok" if largest_gap <= SUM_TOLERANCE else "failed",
+            "text": f"Largest gap between an event's parts and its total: {largest_gap:.2%} "
+            f"(accepted: {SUM_TOLERANCE:.0%}).",
+            "details": [],
+        },
+        {
+            "name": "Rounds agree",
+            "state": "warning" if warnings or rounds < 2 else "ok",
+            "text": rounds_text,
+            "details": warnings,
+        },
+        {
+            "name": "Same set-up",
+            "state": "warning" if differs else "ok",
+            "text": "The jobs' provenance differs in these keys; see below."
+            if differs
+            else "All jobs recorded the same versions and machine.",
+            "details": list(differs),
+        },
+    ]
+
+
+def caption_html(path: Path, config: dict[str, Any]) -> str:
+    """The caption as HTML; the file is a Jinja template in reStructuredText.
+
+    Raises:
+        ReportError: the file can't be read, or is not a template or reStructuredText.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    try:
+        text = environment.from_string(_read(path, path.stem).decode())
+        return publish_parts(
+            text.render(snakemake=SimpleNamespace(config=config)),
+            writer="html5",
+            settings_overrides={
+                "file_insertion_enabled": False,
+                "raw_enabled": False,
+                "halt_level": 2,  # a warning in a caption is an error here
+                "report_level": 5,
+            },
+        )["body"]
+    except (jinja2.TemplateError, SystemMessage) as error:
+        raise ReportError(f"{path}: {error}") from error
+
+
+def _caption_of(name: str, captions: dict[str, Path]) -> Path:
+    if name not in captions:
+        raise ReportError(f"figure '{name}': no caption; expected one of {', '.join(captions)}")
+    return Path(captions[name])
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ReportError(f"{name}: {path} can't be read: {error.strerror}") from error
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

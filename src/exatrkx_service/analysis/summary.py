@@ -1,0 +1,347 @@
+"""From raw samples to the tables a physicist cites: means, intervals, quantiles, shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from exatrkx_service.analysis.timings import (
+    ENSEMBLE,
+    PARTS,
+    PIPELINE,
+    STAGES,
+    check_reference,
+    check_timings,
+    comparable,
+    natural_key,
+    part_rows,
+    total_rows,
+    tracks_identical,
+)
+
+NS_PER_MS = 1e6
+SUMMARY_COLUMNS = [
+    "option",
+    "concurrency",
+    "n_events",
+    "n_failed",
+    "mean_ms",
+    "std_ms",
+    "ci95_low_ms",
+    "ci95_high_ms",
+    "p50_ms",
+    "p95_ms",
+    "p99_ms",
+    "throughput_evt_s",
+    "tracks_identical",
+    "slowdown_vs_S0",
+]
+COST_COLUMNS = ["option", "concurrency", "cost_ms", "ci95_low_ms", "ci95_high_ms"]
+BREAKDOWN_COLUMNS = [
+    "option",
+    "concurrency",
+    "stage",
+    "part",
+    "mean_ms",
+    "ci95_low_ms",
+    "ci95_high_ms",
+    "share",
+]
+
+
+def mean_interval(
+    sums: np.ndarray, counts: np.ndarray, *, confidence_level: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap interval of a mean whose samples come in groups, one group per event.
+
+    The repetitions of one event share its number of space points and edges, so they are not
+    independent draws: resampling single samples would give an interval too narrow by about the
+    square root of the number of repetitions. Therefore each event is first reduced to its own
+    sum and count and whole events are resampled (the cluster bootstrap). The statistic, the sum
+    of the sums over the sum of the counts, is the mean over all samples also where failures
+    left events with unequal counts. The percentile interval is used: it is defined for a part
+    that never varies, where BCa is not.
+
+    The interval says how far the mean would move with another sample of events. A drift
+    between rounds is not in it; ``checks.stability_warnings`` looks for that.
+
+    Source: scipy.stats.bootstrap; Davison and Hinkley, Bootstrap Methods and their
+    Application (1997), sections 3.8 and 5.3.
+
+    Args:
+        sums: float (..., E): per event the sum of its samples.
+        counts: (E,): per event the number of its samples, at least 1.
+        confidence_level: between 0 and 1.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resampling; the same one gives the same interval.
+
+    Returns:
+        Lower and upper bounds, each of shape (...), in the unit of ``sums``. NaN for fewer
+        than two events.
+    """
+    if len(counts) < 2:
+        nothing = np.full(sums.shape[:-1], np.nan)
+        return nothing, nothing
+
+    def mean(index: np.ndarray, axis: int = -1) -> np.ndarray:
+        return sums[..., index].sum(axis) / counts[index].sum(axis)
+
+    interval = stats.bootstrap(
+        (np.arange(len(counts)),),
+        mean,
+        vectorized=True,
+        n_resamples=resamples,
+        batch=100,  # holds the memory to 100 resamples at a time
+        confidence_level=confidence_level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return interval.low, interval.high
+
+
+def summarise(
+    timings: pd.DataFrame,
+    reference: pd.DataFrame,
+    *,
+    confidence_level: float,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One row per option and concurrency with the times of an event as the client sees them.
+
+    The statistics run over all samples that did not fail (events x repetitions x rounds). Where
+    the tracks are not the reference's, all of them are NaN: a run that computed something else
+    is reported as invalid and not averaged. The interval is explained in ``mean_interval``;
+    the throughput in ``throughput_per_round``.
+
+    Args:
+        timings: raw samples, see ``timings.COLUMNS``.
+        reference: one row per event with the labels' hash, see ``timings.REFERENCE_COLUMNS``.
+        confidence_level: of the interval of the mean, between 0 and 1. The columns are named
+            for the default, 0.95.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Columns ``SUMMARY_COLUMNS``: ``n_events`` (distinct events measured without failure),
+        ``n_failed`` (failed samples), times [ms], ``std_ms`` over samples (n - 1),
+        ``throughput_evt_s`` [events/s], ``tracks_identical`` (bool), ``slowdown_vs_S0`` (mean
+        over S0's at the same concurrency; NaN where S0 has none).
+
+    Raises:
+        TimingsError: the samples or the reference are malformed.
+    """
+    check_timings(timings, "timings")
+    check_reference(reference, "reference")
+    identical = tracks_identical(timings, reference)
+    rates = throughput_per_round(timings).groupby(["option", "concurrency"])
+    rows = []
+    for (option, concurrency), samples in total_rows(timings).groupby(["option", "concurrency"]):
+        ok = samples[samples.status == "ok"]
+        row = {
+            "option": option,
+            "concurrency": concurrency,
+            "n_events": ok.event.nunique(),
+            "n_failed": len(samples) - len(ok),
+            "tracks_identical": bool(identical[option, concurrency]),
+        }
+        if row["tracks_identical"]:
+            times = ok.duration_ns / NS_PER_MS
+            per_event = times.groupby(ok.event)
+            low, high = mean_interval(
+                per_event.sum().to_numpy(),
+                per_event.count().to_numpy(),
+                confidence_level=confidence_level,
+                resamples=resamples,
+                seed=seed,
+            )
+            rounds = rates.get_group((option, concurrency))
+            row |= {
+                "mean_ms": times.mean(),
+                "std_ms": times.std(ddof=1),
+                "ci95_low_ms": float(low),
+                "ci95_high_ms": float(high),
+                "throughput_evt_s": rounds.n_ok.sum() / rounds.window_s.sum(),
+            } | {f"p{q}_ms": np.percentile(times, q) for q in (50, 95, 99)}
+        rows.append(row)
+    summary = pd.DataFrame(rows).reindex(columns=SUMMARY_COLUMNS)
+    baseline = summary[summary.option == "S0"].set_index("concurrency").mean_ms
+    summary["slowdown_vs_S0"] = summary.mean_ms / summary.concurrency.map(baseline).astype(float)
+    return _sorted(summary, ["concurrency"])
+
+
+def throughput_per_round(timings: pd.DataFrame) -> pd.DataFrame:
+    """Events finished per second in each round.
+
+    The window of a round runs from the start of its first sample to the end of its last one at
+    that concurrency; failed samples take their time in it and do not count as finished.
+
+    Returns:
+        Columns option, concurrency, round, n_ok, window_s [s], throughput_evt_s [events/s].
+    """
+    totals = total_rows(timings)
+    table = (
+        totals.assign(end_ns=totals.start_ns + totals.duration_ns, ok=totals.status == "ok")
+        .groupby(["option", "concurrency", "round"], as_index=False)
+        .agg(n_ok=("ok", "sum"), first=("start_ns", "min"), last=("end_ns", "max"))
+    )
+    table["window_s"] = (table["last"] - table["first"]) / 1e9
+    table["throughput_evt_s"] = table.n_ok / table.window_s
+    return table.drop(columns=["first", "last"])
+
+
+def breakdown(
+    timings: pd.DataFrame,
+    reference: pd.DataFrame,
+    *,
+    confidence_level: float,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Mean time of every part of every stage; the parts of an option add up to its mean.
+
+    A sample in which a part does not occur counts with 0 for it, so that the parts' means add
+    up to the mean of the totals. Pairs of option and concurrency whose tracks are not the
+    reference's are left out, see ``timings.comparable``.
+
+    Args:
+        timings: raw samples, see ``timings.COLUMNS``.
+        reference: one row per event with the labels' hash.
+        confidence_level: of the interval of the mean, between 0 and 1.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Columns ``BREAKDOWN_COLUMNS``: times [ms]; ``share`` is the part's fraction of the
+        option's mean total at that concurrency.
+
+    Raises:
+        TimingsError: the samples or the reference are malformed.
+    """
+    check_timings(timings, "timings")
+    check_reference(reference, "reference")
+    valid = comparable(timings, reference)
+    totals = total_rows(valid)
+    totals = totals[totals.status == "ok"]
+    parts = dict(iter(part_rows(valid).groupby(["option", "concurrency"])))
+    tables = []
+    for (option, concurrency), samples in totals.groupby(["option", "concurrency"]):
+        if (option, concurrency) not in parts:
+            continue
+        counts = samples.groupby("event").size()
+        sums = (
+            parts[option, concurrency]
+            .pivot_table(
+                index=["stage", "part"],
+                columns="event",
+                values="duration_ns",
+                aggfunc="sum",
+                fill_value=0,
+            )
+            .reindex(columns=counts.index, fill_value=0)
+            / NS_PER_MS
+        )
+        low, high = mean_interval(
+            sums.to_numpy(),
+            counts.to_numpy(),
+            confidence_level=confidence_level,
+            resamples=resamples,
+            seed=seed,
+        )
+        table = sums.sum(axis=1).div(counts.sum()).rename("mean_ms").reset_index()
+        tables.append(
+            table.assign(
+                option=option,
+                concurrency=concurrency,
+                ci95_low_ms=low,
+                ci95_high_ms=high,
+                share=table.mean_ms / (samples.duration_ns.mean() / NS_PER_MS),
+            )
+        )
+    if not tables:
+        return pd.DataFrame(columns=BREAKDOWN_COLUMNS)
+    table = pd.concat(tables)[BREAKDOWN_COLUMNS]
+    stage_rank = {name: i for i, name in enumerate([*STAGES, ENSEMBLE, PIPELINE])}
+    part_rank = {name: i for i, name in enumerate(PARTS)}
+    table = table.assign(_stage=table.stage.map(stage_rank), _part=table.part.map(part_rank))
+    return _sorted(table, ["concurrency", "_stage", "_part"])[BREAKDOWN_COLUMNS]
+
+
+def cost_vs_s0(
+    timings: pd.DataFrame,
+    reference: pd.DataFrame,
+    *,
+    confidence_level: float,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """What an option costs: the mean difference to S0, event by event.
+
+    The interval of an option's mean is wide because events differ in size. All options measure
+    the same events, so in the difference of an event's two means its size drops out, and the
+    interval of the mean difference tells options apart whose own intervals overlap.
+
+    Args:
+        timings: raw samples, see ``timings.COLUMNS``.
+        reference: one row per event with the labels' hash.
+        confidence_level: of the interval, between 0 and 1.
+        resamples: number of bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Columns ``COST_COLUMNS`` [ms]: over the events that both measured at that concurrency,
+        the mean of (mean time of the event - its mean time in S0), with its interval. No row
+        for S0, and none where S0 has no valid samples.
+
+    Raises:
+        TimingsError: the samples or the reference are malformed.
+    """
+    check_timings(timings, "timings")
+    check_reference(reference, "reference")
+    means = event_means(comparable(timings, reference))
+    keys = ["concurrency", "event"]
+    baseline = means[means.option == "S0"].set_index(keys).mean_ms.rename("baseline_ms")
+    pairs = means[means.option != "S0"].join(baseline, on=keys, how="inner")
+    rows = []
+    for (option, concurrency), events in pairs.groupby(["option", "concurrency"]):
+        cost = (events.mean_ms - events.baseline_ms).to_numpy()
+        low, high = mean_interval(
+            cost,
+            np.ones(len(cost)),
+            confidence_level=confidence_level,
+            resamples=resamples,
+            seed=seed,
+        )
+        rows.append((option, concurrency, cost.mean(), float(low), float(high)))
+    return _sorted(pd.DataFrame(rows, columns=COST_COLUMNS), ["concurrency"])
+
+
+def event_means(timings: pd.DataFrame) -> pd.DataFrame:
+    """Mean time of each event over its repetitions and rounds, failed samples left out.
+
+    Returns:
+        Columns option, concurrency, event, n_space_points, mean_ms [ms], n_samples.
+    """
+    totals = total_rows(timings)
+    means = (
+        totals[totals.status == "ok"]
+        .groupby(["option", "concurrency", "event"], as_index=False)
+        .agg(
+            n_space_points=("n_space_points", "first"),
+            mean_ms=("duration_ns", "mean"),
+            n_samples=("duration_ns", "size"),
+        )
+    )
+    means["mean_ms"] /= NS_PER_MS
+    return means
+
+
+def _sorted(table: pd.DataFrame, then: list[str]) -> pd.DataFrame:
+    rank = {name: i for i, name in enumerate(sorted(table.option.unique(), key=natural_key))}
+    return (
+        table.assign(_option=table.option.map(rank))
+        .sort_values(["_option", *then], kind="stable")
+        .drop(columns="_option")
+        .reset_index(drop=True)
+    )

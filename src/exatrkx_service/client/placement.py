@@ -1,0 +1,48 @@
+"""Builds the pipeline of a service option: every stage on the side the option says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from exatrkx_service.client.remote import TIMES, Client, RemoteStep
+from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
+from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
+from exatrkx_service.pipeline.stages import make_stage
+from exatrkx_service.pipeline.tensors import SPECS
+
+
+class Placement:
+    """A service option made ready: what stays on the client is loaded once, for all clients.
+
+    Args:
+        option: the service option.
+        model_repository: folder that holds the exported networks.
+        parameters: the ``pipeline`` section of the configuration.
+    """
+
+    def __init__(self, option: Option, model_repository: Path, parameters: dict[str, Any]) -> None:
+        self.option = option
+        self.local = {
+            stage: make_stage(stage, model_repository, parameters)
+            for stage in STAGES
+            if stage not in option.served
+        }
+
+    def pipeline(self, client: Client | None) -> Pipeline:
+        """The pipeline of one client.
+
+        Args:
+            client: its connection; None where the option needs no server.
+        """
+        if self.option.mode == "ensemble":
+            return Pipeline([RemoteStep(client, "ensemble", ENSEMBLE, ("space_points",), "labels")])
+        if self.option.mode == "fused":
+            step = RemoteStep(client, "pipeline", FUSED, ("space_points",), "labels", TIMES)
+            return Pipeline([step])
+        return Pipeline([self._step(stage, client) for stage in STAGES])
+
+    def _step(self, stage: str, client: Client | None) -> LocalStep | RemoteStep:
+        if stage in self.local:
+            return LocalStep(stage, self.local[stage])
+        return RemoteStep(client, stage, stage, SPECS[stage].inputs, SPECS[stage].output)

@@ -1,0 +1,1 @@
+"""Simulated collision events: generation with Pythia 8 and ACTS, and reading."""

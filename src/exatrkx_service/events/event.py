@@ -1,0 +1,34 @@
+"""One collision event: its space points and the truth behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Event:
+    """Space points of one event and, where known, the particles that made them.
+
+    Attributes:
+        event_id: the event's number in its sample.
+        space_points: float32 (N, 3): r [mm], phi [rad, in (-pi, pi]], z [mm]. The rows
+            keep the order of the ACTS space point file.
+        particle_index: int64 (N,): row of ``particles`` that made the space point, -1 where
+            no particle did, or where its two clusters come from different particles.
+        particles: one row per particle that was simulated. Columns: ``particle_id`` (str: the
+            five ACTS barcode fields joined with '|'), ``pdg`` (int64), ``charge`` [e],
+            ``pt`` [GeV], ``eta``, ``phi`` [rad], ``vr`` and ``vz``: production vertex [mm],
+            ``from_hnl`` (bool: decay product of the HNL), ``n_space_points`` (int64).
+    """
+
+    event_id: int
+    space_points: np.ndarray
+    particle_index: np.ndarray
+    particles: pd.DataFrame
+
+    def __len__(self) -> int:
+        """Number of space points."""
+        return len(self.space_points)

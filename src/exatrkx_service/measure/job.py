@@ -1,0 +1,116 @@
+"""One measurement: one service option, one round, with a server of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from exatrkx_service.client.placement import Placement
+from exatrkx_service.client.remote import Client
+from exatrkx_service.measure.load import pick_warmup, run_load
+from exatrkx_service.measure.rows import tidy
+from exatrkx_service.measure.trace import read_trace
+from exatrkx_service.options import Option
+from exatrkx_service.pipeline import device as devices
+from exatrkx_service.pipeline.pipeline import Pipeline
+from exatrkx_service.serving.embedded import Server, launch
+
+
+def measure(
+    option: Option,
+    round_number: int,
+    events: Mapping[int, np.ndarray],
+    sizes: pd.DataFrame,
+    model_repository: Path,
+    config: Mapping[str, Any],
+    work: Path,
+    say: Callable[[str], None] = print,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Times one option over the grid of concurrencies.
+
+    Args:
+        option: the service option.
+        round_number: from 1; also seeds the order of the events.
+        events: space points by event number.
+        sizes: see ``rows.tidy``.
+        model_repository: the tracked model repository, with the exported networks.
+        config: the whole, validated configuration.
+        work: an empty folder for the server's files.
+        say: gets one line per step.
+
+    Returns:
+        The tidy rows, and what to know about the job: server version, times spent.
+
+    Raises:
+        ServerError: the server did not start, or died.
+        InferenceServerException: a warm-up request failed.
+    """
+    pipeline, settings, plan = config["pipeline"], config["server"], config["measure"]
+    devices.limit_threads(pipeline["threads"])
+    begin = time.monotonic()
+    samples = {}
+    facts: dict[str, Any] = {"option": option.name, "round": round_number, "server": None}
+    with contextlib.ExitStack() as stack:
+        server: Server | None = None
+        if option.needs_server:
+            say(f"starting a server with {', '.join(option.models)}")
+            server = stack.enter_context(
+                launch(model_repository, option.models, work, settings, pipeline)
+            )
+            facts["server"] = server.version
+        placement = Placement(option, model_repository, dict(pipeline))
+        facts["start_s"] = time.monotonic() - begin
+
+        def make_pipeline() -> tuple[Pipeline, Callable[[], None]]:
+            if server is None:
+                return placement.pipeline(None), lambda: None
+            url = server.grpc_url if settings["protocol"] == "grpc" else server.http_url
+            client = Client(url, settings["protocol"], plan["request_timeout_s"])
+            return placement.pipeline(client), client.close
+
+        check = server.check_alive if server else lambda: None
+        _warm_up(make_pipeline, pick_warmup(events, plan["warmup_events"]))
+        facts["warmup_s"] = time.monotonic() - begin - facts["start_s"]
+        timed = 0.0
+        for concurrency in plan["concurrency"]:
+            window = time.monotonic()
+            samples[concurrency] = run_load(
+                make_pipeline,
+                events,
+                concurrency=concurrency,
+                repetitions=plan["repetitions"],
+                seed=round_number * 1000 + concurrency,
+                tag=f"c{concurrency}",
+                check=check,
+            )
+            window = time.monotonic() - window
+            timed += window
+            count, failed = len(samples[concurrency]), sum(bool(s.error) for s in samples[concurrency])
+            say(f"concurrency {concurrency}: {count} events in {window:.1f} s, {failed} failed")
+        facts["timed_s"] = timed
+        if server:
+            server.check_alive()
+    requests = read_trace(server.trace) if server else {}
+    rows = tidy(samples, requests, sizes, option=option.name, round_number=round_number)
+    facts["wall_s"] = time.monotonic() - begin
+    return rows, facts
+
+
+def _warm_up(
+    make_pipeline: Callable[[], tuple[Pipeline, Callable[[], None]]],
+    events: Mapping[int, np.ndarray],
+) -> None:
+    """Sends events of all sizes, twice; an error is raised, not recorded."""
+    pipeline, close = make_pipeline()
+    try:
+        for sweep in range(2):
+            for event, space_points in events.items():
+                pipeline(space_points, request_id=f"warmup/{sweep}/{event}")
+    finally:
+        close()

@@ -1,0 +1,57 @@
+"""Service options: which stages of the pipeline run on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+STAGES = ("embedding", "building", "filtering", "gnn", "labeling")
+ENSEMBLE = "exatrkx"
+FUSED = "pipeline"
+
+
+@dataclass(frozen=True)
+class Option:
+    """A service option.
+
+    Attributes:
+        name: as in the configuration, e.g. ``S3``.
+        mode: ``stages`` (one request per served stage), ``ensemble`` (one request, Triton chains
+            the stages) or ``fused`` (one request, one model holds the whole pipeline).
+        served: the stages that run on the server, in pipeline order.
+    """
+
+    name: str
+    mode: str
+    served: tuple[str, ...]
+
+    @classmethod
+    def from_config(cls, name: str, entry: Mapping[str, Any]) -> Option:
+        """Reads one entry of the ``options`` section, e.g. ``{serve: [gnn]}``.
+
+        Raises:
+            ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``.
+        """
+        serve = entry["serve"]
+        if serve in ("ensemble", "fused"):
+            return cls(name, serve, STAGES)
+        unknown = [stage for stage in serve if stage not in STAGES]
+        if isinstance(serve, str) or unknown:
+            raise ValueError(
+                f"options.{name}.serve: {serve!r} found; expected a list of {', '.join(STAGES)}, "
+                "or ensemble, or fused"
+            )
+        return cls(name, "stages", tuple(stage for stage in STAGES if stage in serve))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the Triton models that the server must load."""
+        if self.mode == "ensemble":
+            return (*self.served, ENSEMBLE)
+        return (FUSED,) if self.mode == "fused" else self.served
+
+    @property
+    def needs_server(self) -> bool:
+        """Whether anything runs on a server."""
+        return bool(self.served)

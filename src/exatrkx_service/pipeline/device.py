@@ -1,0 +1,40 @@
+"""Where the stages compute, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+
+
+def resolve(device: str) -> str:
+    """Turns the configured device (``auto``, ``cpu`` or ``cuda``) into ``cpu`` or ``cuda``.
+
+    Raises:
+        RuntimeError: a GPU was asked for and torch sees none.
+    """
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise RuntimeError("pipeline.device: cuda, but torch sees no GPU; use cpu or auto")
+    return "cpu"
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment variables that give every numerical library ``threads`` intra-op threads.
+
+    The libraries read them when they are loaded, so they must be set before torch or faiss is
+    imported; the client and the server get the same ones.
+    """
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {name: str(threads) for name in names}
+
+
+def limit_threads(threads: int) -> None:
+    """Gives this process ``threads`` intra-op threads per stage.
+
+    To be called before torch or faiss is imported.
+    """
+    os.environ.update(thread_environment(threads))

@@ -1,0 +1,101 @@
+"""The five stages as they run in a process of one's own: a client's, or a server model's.
+
+This is the one implementation of each stage. A service option that keeps a stage on the client
+calls it here, and the model that serves the stage calls it here as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from exatrkx_service.options import STAGES
+from exatrkx_service.pipeline import device as devices
+from exatrkx_service.pipeline.tensors import to_numpy, to_tensor
+
+SCRIPTED = ("embedding", "filtering", "gnn")
+
+StageFunction = Callable[..., Any]
+
+
+def script_path(model_repository: Path, stage: str) -> Path:
+    """Where the exported TorchScript of a stage lies in the model repository."""
+    return Path(model_repository) / stage / "1" / "model.pt"
+
+
+def load_scripted(path: Path, device: str) -> StageFunction:
+    """Loads an exported network.
+
+    Args:
+        path: the TorchScript file.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        A function of the stage's inputs (numpy arrays or tensors) that gives a tensor on the device.
+
+    Raises:
+        ModelFileError: the file is missing or is no TorchScript.
+    """
+    import torch
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file; `snakemake export` makes it")
+    try:
+        module = torch.jit.load(str(path), map_location=device)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
+    module.eval()
+
+    def run(*inputs: Any) -> Any:
+        # inference_mode is per thread, so it is entered per call.
+        with torch.inference_mode():
+            output = module(*(to_tensor(array, device) for array in inputs))
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return output
+
+    return run
+
+
+class ModelFileError(ValueError):
+    """A model file that is missing, corrupt or of another kind."""
+
+
+def make_building(parameters: dict[str, Any], device: str) -> StageFunction:
+    """Gives the edge building function with the radius and ``k_max`` of ``parameters``."""
+    from exatrkx_service.pipeline.building import build_edges
+
+    radius, k_max = float(parameters["radius"]), int(parameters["k_max"])
+    return lambda embedding: build_edges(to_numpy(embedding), radius, k_max, device)
+
+
+def make_labeling(parameters: dict[str, Any]) -> StageFunction:
+    """Gives the labeling function with the ``gnn_cut`` of ``parameters``."""
+    from exatrkx_service.pipeline.labeling import label_tracks
+
+    cut = float(parameters["gnn_cut"])
+    return lambda space_points, edges, scores: label_tracks(
+        len(space_points), to_numpy(edges), to_numpy(scores), cut
+    )
+
+
+def make_stage(stage: str, model_repository: Path, parameters: dict[str, Any]) -> StageFunction:
+    """Makes one stage ready to run here.
+
+    Args:
+        stage: its name.
+        model_repository: folder that holds ``<stage>/1/model.pt`` for the networks.
+        parameters: the ``pipeline`` section of the configuration (device, threads, radius, k_max,
+            gnn_cut; the filter cut lies in the exported filter).
+    """
+    device = devices.resolve(parameters["device"])
+    if stage in SCRIPTED:
+        return load_scripted(script_path(model_repository, stage), device)
+    if stage == "building":
+        return make_building(parameters, device)
+    if stage == "labeling":
+        return make_labeling(parameters)
+    raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(STAGES)}")

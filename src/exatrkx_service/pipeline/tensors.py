@@ -1,0 +1,68 @@
+"""Names, types and shapes of what flows between the stages, and conversions without copies.
+
+The names are the tensor names of the served models, so that the client, the server's
+``config.pbtxt`` and the ensemble speak of the same things. N is the number of space points,
+D the dimension of the embedding, E the number of edges built and F of edges that passed the filter.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """What one stage takes and gives.
+
+    Attributes:
+        inputs: tensor names, in the order in which the stage's function takes them.
+        output: name of the tensor it gives.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+
+
+DTYPES: dict[str, type] = {
+    "space_points": np.float32,  # (N, 3): r [mm], phi [rad], z [mm]
+    "embedding": np.float32,  # (N, D)
+    "edges": np.int64,  # (2, E)
+    "filtered_edges": np.int64,  # (2, F), inner to outer space point
+    "edge_scores": np.float32,  # (F,), in [0, 1]
+    "labels": np.int64,  # (N,), -1 where the space point belongs to no track
+}
+
+SPECS: dict[str, StageSpec] = {
+    "embedding": StageSpec(("space_points",), "embedding"),
+    "building": StageSpec(("embedding",), "edges"),
+    "filtering": StageSpec(("space_points", "edges"), "filtered_edges"),
+    "gnn": StageSpec(("space_points", "filtered_edges"), "edge_scores"),
+    "labeling": StageSpec(("space_points", "filtered_edges", "edge_scores"), "labels"),
+}
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """Gives a numpy view of a numpy array or torch tensor.
+
+    Host memory is shared, not copied; a tensor on a GPU is copied to the host.
+    """
+    if isinstance(array, np.ndarray):
+        return array
+    return array.detach().cpu().numpy()
+
+
+def to_tensor(array: Any, device: str) -> Any:
+    """Gives a torch tensor of a numpy array or tensor on ``device``; host memory is shared."""
+    import torch
+
+    if isinstance(array, np.ndarray):
+        with warnings.catch_warnings():
+            # Arrays received over the network are read-only views of the message. No stage
+            # writes to its inputs, so that is safe; torch would warn of every process's first.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            array = torch.from_numpy(array)
+    return array.to(device)

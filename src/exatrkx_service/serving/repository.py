@@ -1,0 +1,100 @@
+"""The model repository of one server: the tracked one, with this run's settings put in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+
+class RepositoryError(ValueError):
+    """A model repository that Triton could not serve."""
+
+
+def read_config(path: Path) -> ModelConfig:
+    """Reads a ``config.pbtxt``.
+
+    Raises:
+        RepositoryError: the file is missing, or is no model configuration (names the line).
+    """
+    try:
+        return text_format.Parse(path.read_text(), ModelConfig())
+    except FileNotFoundError:
+        raise RepositoryError(f"{path}: no such file") from None
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{path}: expected a Triton model configuration: {error}") from None
+
+
+def configure(
+    config: ModelConfig, pipeline: Mapping[str, Any], *, device: str, instances: int
+) -> ModelConfig:
+    """Puts the settings of a run into a model's configuration.
+
+    Args:
+        config: of the model; changed in place.
+        pipeline: the ``pipeline`` section of the configuration; all of it goes into the parameters
+            of the Python models, and ``threads`` into the intra-op threads of the networks.
+        device: ``cpu`` or ``cuda``, resolved.
+        instances: how many instances of the model to run.
+    """
+    if config.HasField("ensemble_scheduling"):
+        return config  # an ensemble computes nothing itself
+    del config.instance_group[:]
+    kind = ModelInstanceGroup.KIND_GPU if device == "cuda" else ModelInstanceGroup.KIND_CPU
+    config.instance_group.add(count=instances, kind=kind)
+    if config.backend == "pytorch":
+        # The key of NVIDIA's LibTorch backend; the Python-based one here reads the same.
+        config.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(pipeline["threads"])
+    else:
+        for key, value in {**pipeline, "device": device}.items():
+            config.parameters[key].string_value = str(value)
+    return config
+
+
+def prepare(
+    source: Path, destination: Path, pipeline: Mapping[str, Any], *, device: str, instances: int
+) -> Path:
+    """Makes the model repository of one server in an empty folder.
+
+    The version folders are links to those of ``source``, the configurations are edited copies.
+
+    Returns:
+        ``destination``.
+
+    Raises:
+        RepositoryError: no models in ``source``, or a configuration that cannot be read.
+    """
+    configs = sorted(Path(source).glob("*/config.pbtxt"))
+    if not configs:
+        raise RepositoryError(f"{source}: expected a model repository (<model>/config.pbtxt)")
+    for path in configs:
+        config = configure(read_config(path), pipeline, device=device, instances=instances)
+        model = destination / path.parent.name
+        model.mkdir(parents=True)
+        (model / "config.pbtxt").write_text(text_format.MessageToString(config))
+        (model / "1").symlink_to((path.parent / "1").resolve())
+    return destination
+
+
+def install_backends(triton: Path, stub: Path, destination: Path) -> Path:
+    """Makes the backend folder of an embedded server.
+
+    Triton's Python backend, with the stub of this interpreter, and the Python-based backend
+    ``pytorch`` for the networks, for the server binary of nvidia-pytriton has no LibTorch backend.
+
+    Args:
+        triton: folder of the server's installation, holding ``backends/python``.
+        stub: the ``triton_python_backend_stub`` of this Python version.
+        destination: an empty folder.
+    """
+    python = destination / "python"
+    shutil.copytree(triton / "backends" / "python", python, symlinks=False)
+    target = python / "triton_python_backend_stub"
+    target.unlink(missing_ok=True)
+    shutil.copy2(stub, target)
+    (destination / "pytorch").symlink_to(Path(__file__).parent / "backends" / "pytorch")
+    return destination
