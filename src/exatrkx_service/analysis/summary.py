@@ -301,11 +301,11 @@ def cost_vs_s0(
     check_reference(reference, "reference")
     means = event_means(comparable(timings, reference))
     keys = ["concurrency", "event"]
-    baseline = means[means.option == "S0"].set_index(keys).mean_ms.rename("baseline_ms")
-    pairs = means[means.option != "S0"].join(baseline, on=keys, how="inner")
+    baseline = means.loc[means.option == "S0", [*keys, "mean_ms"]]
+    pairs = means[means.option != "S0"].merge(baseline, on=keys, suffixes=("", "_s0"))
     rows = []
     for (option, concurrency), events in pairs.groupby(["option", "concurrency"]):
-        cost = (events.mean_ms - events.baseline_ms).to_numpy()
+        cost = (events.mean_ms - events.mean_ms_s0).to_numpy()
         low, high = mean_interval(
             cost,
             np.ones(len(cost)),

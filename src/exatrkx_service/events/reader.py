@@ -126,25 +126,22 @@ def _read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
 def _convert(path: Path, name: str, values: np.ndarray, kind: type) -> np.ndarray:
     """Turn a column of text into uint64, int64 or finite float64, without a detour over floats."""
     integer = kind is not np.float64
-    try:
-        numbers = np.fromiter(map(int if integer else float, values), kind, len(values))
-        good = np.isfinite(numbers)
-    except (ValueError, OverflowError):
-        good = np.array([_is_number(value, kind) for value in values])
-    if not good.all():
-        row = int(np.argmin(good))
-        expected = f"an integer ({kind.__name__})" if integer else "a finite number"
-        raise EventFormatError(
-            f"{path}: line {row + 2}, column {name}: {values[row]!r}, expected {expected}"
-        )
-    return numbers
-
-
-def _is_number(value: str, kind: type) -> bool:
-    try:
-        return bool(np.isfinite(kind(float(value) if kind is np.float64 else int(value))))
-    except (ValueError, OverflowError):
-        return False
+    parse = int if integer else float
+    limits = np.iinfo(kind) if integer else np.finfo(kind)
+    low, high = parse(limits.min), parse(limits.max)  # outside: overflow, a sign, inf or NaN
+    numbers = []
+    for row, value in enumerate(values):
+        try:
+            number = parse(value)
+            if not low <= number <= high or "_" in value:  # Python reads 1_0 as 10
+                raise ValueError
+        except ValueError:
+            expected = f"an integer ({kind.__name__})" if integer else "a finite number"
+            raise EventFormatError(
+                f"{path}: line {row + 2}, column {name}: {value!r}, expected {expected}"
+            ) from None
+        numbers.append(number)
+    return np.array(numbers, dtype=kind)
 
 
 def _require(path: Path, column: str, good: np.ndarray, expected: str, frame: pd.DataFrame) -> None:

@@ -76,10 +76,9 @@ def comparison(
         lines = [f"overhead {overhead[option]:.2f} ms"] if overhead[option] else []
         if option in against.index:
             extra = against.loc[option]
-            lines += [
-                f"{extra.cost_ms:+.2f} ms vs S0",
-                f"[{extra.ci95_low_ms:+.2f}, {extra.ci95_high_ms:+.2f}]",
-            ]
+            lines.append(f"{extra.cost_ms:+.2f} ms vs S0")
+            if pd.notna(extra.ci95_low_ms):
+                lines.append(f"[{extra.ci95_low_ms:+.2f}, {extra.ci95_high_ms:+.2f}]")
         for text, height, weight in [
             ("\n".join(lines), 6, "normal"),
             (_with_interval(row), 8 + 12 * len(lines), "bold"),

@@ -87,7 +87,7 @@ def throughput_vs_concurrency(timings: pd.DataFrame) -> Figure:
         axes.errorbar(
             rows.concurrency * place,
             rows.rate,
-            [rows.rate - rows.low, rows.high - rows.rate],
+            np.array([rows.rate - rows.low, rows.high - rows.rate]),
             **styles[option],
             label=option,
             ms=5,
@@ -212,7 +212,16 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
         trend = rows.groupby(bins, observed=True).agg(
             x=("n_space_points", "mean"), y=("mean_ms", "mean"), error=("mean_ms", "sem")
         )
-        axes.errorbar(trend.x, trend.y, trend.error, **style, label=option, ms=5, lw=1.4, capsize=2)
+        axes.errorbar(
+            trend.x,
+            trend.y,
+            trend.error.fillna(0).to_numpy(),
+            **style,
+            label=option,
+            ms=5,
+            lw=1.4,
+            capsize=2,
+        )
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("number of space points in the event")

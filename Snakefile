@@ -1,0 +1,28 @@
+# ExaTrkX as a Service: what does track finding cost when a server does it?
+# Targets: all (default), events, train, export, reference, S0 ... S5, aggregate, plots, report.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/events.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/plots.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.aggregate.input,
+        rules.plots.input,
+        rules.report.input,

@@ -1,0 +1,121 @@
+"""Export of trained weights as the TorchScript files of the model repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from exatrkx_service.models.networks import NETWORKS
+from exatrkx_service.models.weights import load_network
+from exatrkx_service.pipeline.building import build_edges
+from exatrkx_service.pipeline.stages import script_path
+
+WEIGHTS = Path(__file__).parent / "weights"  # the weights that the package ships
+CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
+N_WARM_UP = 3  # TorchScript optimises itself in its first calls; later ones are compared, too
+
+
+class ExportError(ValueError):
+    """An exported network that does not compute what the trained one does."""
+
+
+def export_all(
+    weights_dir: Path, model_repo: Path, pipeline_config: dict[str, Any]
+) -> dict[str, Path]:
+    """Exports the three networks into a model repository.
+
+    Args:
+        weights_dir: folder with ``<stage>.safetensors``.
+        model_repo: folder in which ``<stage>/1/model.pt`` is written.
+        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut``.
+
+    Returns:
+        The files written, by stage.
+
+    Raises:
+        WeightsError: a weights file cannot be used.
+        ExportError: an exported network's output differs from the eager one's.
+    """
+    files = {}
+    for stage in NETWORKS:
+        files[stage] = script_path(model_repo, stage)
+        source = Path(weights_dir) / f"{stage}.safetensors"
+        export(stage, source, files[stage], filter_cut=pipeline_config["filter_cut"])
+    return files
+
+
+def export(stage: str, weights_path: Path, destination: Path, *, filter_cut: float) -> None:
+    """Writes one network as frozen TorchScript, after comparing it with the eager network.
+
+    The comparison is made on real events that lie beside the shipped weights, and on an event
+    without space points, and asks for identical bits on the CPU.
+
+    Args:
+        stage: ``embedding``, ``filtering`` or ``gnn``.
+        weights_path: the weights (safetensors).
+        destination: the TorchScript file; complete or not there.
+        filter_cut: score below which the filter drops an edge; the other stages do not use it.
+
+    Raises:
+        WeightsError: the weights file cannot be used.
+        ExportError: the exported network's output differs from the eager one's.
+    """
+    network = load_network(weights_path, stage)
+    if stage == "filtering":
+        network.cut = float(filter_cut)
+    destination = Path(destination)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = destination.with_name(destination.name + ".partial")
+    try:
+        torch.jit.save(torch.jit.freeze(torch.jit.script(network)), temporary)
+        _compare(stage, network, torch.jit.load(temporary), weights_path)
+        temporary.replace(destination)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@torch.inference_mode()
+def _compare(stage: str, eager: nn.Module, scripted: nn.Module, weights_path: Path) -> None:
+    for number, points in enumerate([*read_check_events(), np.empty((0, 3), np.float32)]):
+        inputs = _inputs(stage, points)
+        expected = eager(*inputs)
+        for _ in range(N_WARM_UP):
+            if not torch.equal(scripted(*inputs), expected):
+                raise ExportError(
+                    f"{weights_path}: TorchScript of {stage} differs from the eager network on "
+                    f"check event {number} ({len(points)} space points); expected identical bits"
+                )
+
+
+def _inputs(stage: str, points: np.ndarray) -> tuple[Tensor, ...]:
+    """Inputs of a stage; edges join points that are near in (cos phi, sin phi, eta)."""
+    tensor = torch.from_numpy(points)
+    if stage == "embedding":
+        return (tensor,)
+    r, phi, z = points.T
+    directions = np.stack([np.cos(phi), np.sin(phi), np.arcsinh(z / r)], axis=1)
+    return tensor, torch.from_numpy(build_edges(directions, radius=0.1, k_max=50))
+
+
+def write_check_events(space_points: list[np.ndarray], path: Path = CHECK_EVENTS) -> None:
+    """Keeps the space points (float32 (N, 3)) of some events for the comparison at export."""
+    save_file({f"event{i:03d}": points for i, points in enumerate(space_points)}, path)
+
+
+def read_check_events(path: Path = CHECK_EVENTS) -> list[np.ndarray]:
+    """Space points of the events for the comparison at export.
+
+    Raises:
+        ExportError: the file is missing or corrupt.
+    """
+    try:
+        events = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ExportError(f"{path}: expected space points (safetensors): {error}") from error
+    return [events[name] for name in sorted(events)]

@@ -1,0 +1,148 @@
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from exatrkx_service.analysis.report import ReportError, caption_html, render, validity
+from exatrkx_service.analysis.summary import breakdown, summarise
+from exatrkx_service.analysis.table import terminal_table
+
+ROOT = Path(__file__).parents[3]
+CAPTIONS = {path.stem: path for path in (ROOT / "workflow" / "report").glob("*.rst")}
+CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+BOOTSTRAP = {"confidence_level": 0.95, "resamples": 50, "seed": 1}
+PROVENANCE = {
+    "common": {"git_commit": "0123abc", "cpu": {"model": "<Fast & Co>"}},
+    "differs": {"gpu": {"S1/round1": "V100", "S1/round2": "A100"}},
+}
+
+
+class Page(HTMLParser):
+    """Collects the addresses and the open elements of a page."""
+
+    VOID = ("meta", "img", "br", "link", "hr", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.links, self.open, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href"):
+                (self.images if tag == "img" else self.links).append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def tables(synthetic):
+    return summarise(*synthetic, **BOOTSTRAP), breakdown(*synthetic, **BOOTSTRAP)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "comparison.png"
+    path.write_bytes(b"\x89PNG bytes")
+    return path
+
+
+def page(tables, figures, captions=CAPTIONS, provenance=PROVENANCE, warnings=()):
+    return render(
+        *tables,
+        figures,
+        captions,
+        provenance,
+        config=CONFIG,
+        largest_gap=0.0004,
+        warnings=list(warnings),
+    )
+
+
+def test_the_page_is_well_formed_and_needs_nothing_else(tables, image):
+    parsed = Page(page(tables, {"comparison": image}))
+    assert parsed.open == []
+    assert parsed.links == []
+    assert parsed.images == [
+        "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
+    ]
+
+
+def test_the_page_holds_results_validity_and_provenance(tables, image):
+    text = page(tables, {"comparison": image}, warnings=["S3 at concurrency 2: round 2 took"])
+    mean = tables[0].mean_ms[0]
+    for expected in [
+        f"{mean:.2f} [",
+        "0.04%",
+        "S3 at concurrency 2: round 2 took",
+        "git checkout 0123abc",
+        "&lt;Fast &amp; Co&gt;",
+        "A100",
+        "filter_cut: 0.01",
+    ]:
+        assert expected in text
+
+
+def test_an_invalid_option_stands_out(synthetic, image):
+    timings, reference = synthetic
+    timings = timings.copy()
+    timings.loc[timings.option == "S4", "labels_sha256"] = "0" * 64
+    summary = summarise(timings, reference, **BOOTSTRAP)
+    text = page((summary, breakdown(timings, reference, **BOOTSTRAP)), {"comparison": image})
+    assert "S4 at concurrency 1" in text
+    assert text.count("DIFFER<") == 3
+    assert not re.search(r"\bnan\b", text)
+
+
+def states(summary, **changes):
+    arguments = {"config": CONFIG, "differs": {}, "largest_gap": 0.0, "warnings": []} | changes
+    return {check["name"]: check["state"] for check in validity(summary, **arguments)}
+
+
+def test_every_check_can_fail(tables):
+    summary = tables[0]
+    assert set(states(summary).values()) == {"ok"}
+    assert states(summary.assign(tracks_identical=False))["Same tracks"] == "failed"
+    assert states(summary.assign(n_failed=2))["Failed samples"] == "warning"
+    assert states(summary, largest_gap=0.02)["Parts add up"] == "failed"
+    assert states(summary, warnings=["x"])["Rounds agree"] == "warning"
+    one_round = CONFIG | {"measure": CONFIG["measure"] | {"rounds": 1}}
+    assert states(summary, config=one_round)["Rounds agree"] == "warning"
+    assert states(summary, differs=PROVENANCE["differs"])["Same set-up"] == "warning"
+
+
+@pytest.mark.parametrize("name", sorted(CAPTIONS))
+def test_every_caption_is_sound(name):
+    html = caption_html(CAPTIONS[name], CONFIG)
+    assert html.startswith("<p>")
+    assert "{{" not in html
+
+
+def test_captions_follow_the_config():
+    config = CONFIG | {"analysis": {"confidence_level": 0.9}}
+    assert "90 %" in caption_html(CAPTIONS["comparison"], config)
+
+
+def test_problems_are_named(tables, image, tmp_path):
+    with pytest.raises(ReportError, match="figure 'new': no caption; expected one of"):
+        page(tables, {"new": image})
+    with pytest.raises(ReportError, match=r"none\.png can't be read: No such file"):
+        page(tables, {"comparison": tmp_path / "none.png"})
+    for content in ("*open", "{{ snakemake.config['nothing'] }}", "{% if %}"):
+        caption = tmp_path / "bad.rst"
+        caption.write_text(content)
+        with pytest.raises(ReportError, match=r"bad\.rst: "):
+            caption_html(caption, CONFIG)
+
+
+def test_terminal_table_has_one_line_per_row(tables):
+    lines = terminal_table(tables[0]).splitlines()
+    assert len(lines) == 1 + len(tables[0])
+    assert "×1.00" in lines[1]
+    assert "identical" in lines[1]

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from exatrkx_service.pipeline.building import build_edges
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+# Multiples of 1/8: all squared distances are exact in float32, so brute force must agree.
+POINTS = st.integers(0, 40).flatmap(
+    lambda n: arrays(np.float32, (n, 3), elements=st.integers(-40, 40).map(lambda i: i / 8))
+)
+
+
+def brute_force(points, radius, k_max):
+    """Pairs by definition; neighbours at equal distance may be cut either way."""
+    n = len(points)
+    distance = ((points[:, None] - points[None]) ** 2).sum(axis=2).astype(np.float64)
+    np.fill_diagonal(distance, np.inf)
+    pairs, sure = set(), set()
+    for i in range(n):
+        near = np.sort(distance[i])[: k_max + 1]
+        last = near[min(k_max, len(near)) - 1] if len(near) else -1
+        tie = len(near) > k_max and near[k_max] == last
+        for j in range(n):
+            if distance[i, j] < radius**2 and distance[i, j] <= last:
+                pairs.add((min(i, j), max(i, j)))
+                if not (tie and distance[i, j] == last):
+                    sure.add((min(i, j), max(i, j)))
+    return sure, pairs
+
+
+@settings(deadline=None, max_examples=60)
+@given(points=POINTS, radius=st.sampled_from([0.3, 1.05, 2.55]), k_max=st.sampled_from([1, 3, 50]))
+def test_agrees_with_brute_force(points, radius, k_max):
+    edges = build_edges(points, radius, k_max)
+    found = list(map(tuple, edges.T.tolist()))
+    sure, possible = brute_force(points, radius, k_max)
+    if len(points) == len(np.unique(points, axis=0)):  # a copy of a point may take its own place
+        assert sure <= set(found) <= possible
+    assert found == sorted(set(found))
+    assert all(i < j for i, j in found)
+    assert edges.dtype == np.int64 and edges.shape[0] == 2
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_points_have_no_edges(n):
+    assert build_edges(np.zeros((n, 8), np.float32), 1.0, 10).shape == (2, 0)
+
+
+def test_takes_arrays_that_are_not_contiguous():
+    points = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    expected = build_edges(np.ascontiguousarray(points[:, ::2]), 2.5, 50)
+    assert expected.shape[1] > 0
+    np.testing.assert_array_equal(build_edges(points[:, ::2], 2.5, 50), expected)
+
+
+def test_a_pair_is_kept_if_either_point_lists_the_other():
+    # The nearest neighbour of 2 is 1, of 1 it is 0: with k_max 1 both pairs stay.
+    points = np.array([[0.0], [1.0], [2.5]], np.float32)
+    np.testing.assert_array_equal(build_edges(points, 5.0, 1), [[0, 1], [1, 2]])

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from exatrkx_service.pipeline import device
+from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
+from exatrkx_service.pipeline.stages import ModelFileError, load_scripted, make_stage
+from exatrkx_service.pipeline.stopwatch import Stopwatch
+from exatrkx_service.pipeline.tensors import to_numpy, to_tensor
+
+
+def test_arrays_are_shared_not_copied():
+    array = np.arange(6, dtype=np.float32)
+    tensor = to_tensor(array, "cpu")
+    assert tensor.data_ptr() == array.ctypes.data
+    assert to_numpy(tensor).ctypes.data == array.ctypes.data
+    assert to_tensor(tensor, "cpu") is tensor
+
+
+def test_received_arrays_are_shared_without_a_warning(recwarn):
+    array = np.frombuffer(np.arange(6, dtype=np.float32).tobytes(), np.float32)
+    assert to_tensor(array, "cpu").data_ptr() == array.ctypes.data
+    assert not recwarn.list
+
+
+def test_a_corrupt_model_is_named(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"no TorchScript")
+    with pytest.raises(ModelFileError, match=rf"{path}: expected a TorchScript file"):
+        load_scripted(path, "cpu")
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(ModelFileError, match="model.pt: no such file; `snakemake export`"):
+        make_stage("gnn", tmp_path, {"device": "cpu"})
+
+
+def test_an_unknown_stage_is_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown stage 'gnnn'; expected one of embedding"):
+        make_stage("gnnn", tmp_path, {"device": "cpu"})
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(RuntimeError, match="pipeline.device: cuda, but torch sees no GPU"):
+        device.resolve("cuda")
+    assert device.resolve("auto") == "cpu"
+
+
+def test_the_laps_leave_no_gap():
+    function = {"embedding": np.copy, "building": lambda x: np.empty((2, 0), np.int64)}
+    steps = [LocalStep(stage, function[stage]) for stage in function]
+    pipeline = Pipeline([*steps, LocalStep("labeling", lambda x, e, s: np.full(len(x), -1))])
+    watch = Stopwatch()
+    tensors = {"filtered_edges": None, "edge_scores": None, "space_points": np.ones((4, 3))}
+    for step in pipeline.steps:
+        step(tensors, watch, "")
+    assert [lap.stage for lap in watch.laps] == ["embedding", "building", "labeling"]
+    begin = watch.start_ns
+    for lap in watch.laps:
+        assert lap.start_ns == begin
+        begin += lap.duration_ns
+    assert begin == watch.now_ns

@@ -1,0 +1,63 @@
+import pytest
+from exatrkx_service.options import ENSEMBLE, STAGES
+from exatrkx_service.pipeline.tensors import DTYPES, SPECS
+from exatrkx_service.serving.repository import RepositoryError, prepare, read_config
+from tritonclient.utils import np_to_triton_dtype
+
+
+def test_the_tracked_repository_agrees_with_the_stages(root):
+    for stage in STAGES:
+        config = read_config(root / "model_repo" / stage / "config.pbtxt")
+        assert config.name == stage
+        assert tuple(tensor.name for tensor in config.input) == SPECS[stage].inputs
+        assert [tensor.name for tensor in config.output] == [SPECS[stage].output]
+        for tensor in (*config.input, *config.output):
+            triton = np_to_triton_dtype(DTYPES[tensor.name])
+            assert config.DESCRIPTOR is not None and tensor.data_type > 0
+            assert {"FP32": 11, "INT64": 9}[triton] == tensor.data_type
+
+
+def test_the_ensemble_chains_the_stages(root):
+    steps = read_config(root / "model_repo" / ENSEMBLE / "config.pbtxt").ensemble_scheduling.step
+    assert tuple(step.model_name for step in steps) == STAGES
+    for step in steps:
+        spec = SPECS[step.model_name]
+        assert dict(step.input_map) == {name: name for name in spec.inputs}
+        assert dict(step.output_map) == {spec.output: spec.output}
+
+
+def test_the_tracked_parameters_are_those_of_the_default_configuration(root, config):
+    for path in (root / "model_repo").glob("*/config.pbtxt"):
+        for key, value in read_config(path).parameters.items():
+            if key in config["pipeline"] and key != "device":
+                assert value.string_value == str(config["pipeline"][key]), (path, key)
+
+
+def test_prepare_puts_the_settings_in(root, config, tmp_path):
+    pipeline = config["pipeline"] | {"radius": 0.75, "threads": 3}
+    prepare(root / "model_repo", tmp_path, pipeline, device="cuda", instances=4)
+    for path in sorted(tmp_path.glob("*/config.pbtxt")):
+        model = read_config(path)
+        if model.name == ENSEMBLE:
+            assert not model.instance_group
+            continue
+        assert [(group.count, group.kind) for group in model.instance_group] == [(4, 1)]
+        if model.backend == "pytorch":
+            assert model.parameters["INTRA_OP_THREAD_COUNT"].string_value == "3"
+        else:
+            assert model.parameters["radius"].string_value == "0.75"
+            assert model.parameters["device"].string_value == "cuda"
+        assert (path.parent / "1").resolve() == root / "model_repo" / model.name / "1"
+
+
+def test_a_broken_configuration_is_named_with_its_line(tmp_path):
+    (tmp_path / "m").mkdir()
+    path = tmp_path / "m" / "config.pbtxt"
+    path.write_text('name: "m"\nbackend python\n')
+    with pytest.raises(RepositoryError, match=rf"{path}: expected .*2:9"):
+        prepare(tmp_path, tmp_path / "out", {}, device="cpu", instances=1)
+
+
+def test_an_empty_repository_is_named(tmp_path):
+    with pytest.raises(RepositoryError, match=f"{tmp_path}: expected a model repository"):
+        prepare(tmp_path, tmp_path / "out", {}, device="cpu", instances=1)

@@ -1,0 +1,39 @@
+# From raw samples to tables.
+
+
+rule summarise:
+    message:
+        "Summarising the samples of {OPTIONS}"
+    input:
+        samples=[path for option in OPTIONS for path in timings(option)],
+        reference=rules.reference.output.sizes,
+        physics=rules.reference.output.physics,
+    output:
+        summary=report(
+            f"{RESULTS}/summary.csv", caption="../report/summary.rst", category="Tables"
+        ),
+        breakdown=f"{RESULTS}/breakdown.csv",
+        cost=f"{RESULTS}/cost.csv",
+        provenance=f"{RESULTS}/provenance.json",
+    log:
+        f"{RESULTS}/logs/summarise.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarise.tsv"
+    params:
+        **config["analysis"],
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    conda:
+        ENVIRONMENT
+    script:
+        "../scripts/summarise.py"
+
+
+rule aggregate:
+    message:
+        "The tables are in {RESULTS}"
+    localrule: True
+    input:
+        rules.summarise.output,

@@ -1,0 +1,68 @@
+# Configuration, names and helpers that all rules share.
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+
+# The package is used from the checkout, also inside a rule's conda environment.
+sys.path.insert(0, str(ROOT / "src"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+from exatrkx_service.config import ConfigError, load_config
+from exatrkx_service.options import STAGES
+
+try:
+    config = load_config(config, source="configuration")
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = config["results"]
+ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
+OPTIONS = list(config["options"])
+ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
+NETWORKS = ("embedding", "filtering", "gnn")
+FIGURES = {
+    "comparison": "Options compared",
+    "overhead": "Overhead",
+    "latency_vs_concurrency": "Concurrency",
+    "throughput_vs_concurrency": "Concurrency",
+    "latency_distribution": "Latency",
+    "time_vs_space_points": "Latency",
+    "ensemble_timeline": "Ensemble",
+}
+
+
+wildcard_constraints:
+    sample="benchmark|train",
+    first=r"\d+",
+    last=r"\d+",
+    option="|".join(OPTIONS),
+    round=r"\d+",
+    stage="|".join(NETWORKS),
+    figure="|".join(FIGURES),
+
+
+def sample_config(sample):
+    """The settings that make a sample: the training sample differs in seed and size alone."""
+    settings = {key: value for key, value in config["events"].items() if key != "chunk_size"}
+    if sample == "train":
+        settings |= {key: config["train"][key] for key in ("seed", "n_events")}
+    return settings
+
+
+def manifests(sample):
+    """One manifest per chunk of events; each names the files of its events."""
+    n_events, size = sample_config(sample)["n_events"], config["events"]["chunk_size"]
+    return [
+        f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
+        for first in range(0, n_events, size)
+    ]
+
+
+def timings(option):
+    """The raw samples of one option, one file per round."""
+    return [f"{RESULTS}/timings/{option}/round{number}.parquet" for number in ROUNDS]

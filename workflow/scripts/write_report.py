@@ -1,0 +1,24 @@
+"""Writes the self-contained HTML report."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    import json
+    from pathlib import Path
+
+    import pandas as pd
+
+    from exatrkx_service.analysis.report import render
+
+    provenance = json.loads(Path(snakemake.input.provenance).read_text())
+    page = render(
+        pd.read_csv(snakemake.input.summary),
+        pd.read_csv(snakemake.input.breakdown),
+        {Path(path).stem: Path(path) for path in snakemake.input.figures},
+        {Path(path).stem: Path(path) for path in snakemake.input.captions},
+        provenance,
+        config=snakemake.config,
+        largest_gap=provenance["largest_gap"],
+        warnings=provenance["warnings"],
+    )
+    Path(snakemake.output[0]).write_text(page)
