@@ -6,7 +6,7 @@ rule reference:
         "Finding the tracks that every option must give"
     input:
         events=manifests("benchmark"),
-        models=expand("model_repo/{stage}/1/model.pt", stage=NETWORKS),
+        models=expand(rules.export_network.output, stage=NETWORKS),
     output:
         sizes=f"{RESULTS}/reference.parquet",
         physics=f"{RESULTS}/physics.json",
@@ -28,7 +28,7 @@ rule reference:
 
 rule measure:
     message:
-        "Measuring {wildcards.option}, round {wildcards.round} of {ROUNDS[-1]}"
+        "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     input:
         events=manifests("benchmark"),
         models=rules.reference.input.models,

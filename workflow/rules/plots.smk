@@ -6,6 +6,7 @@ rule plot:
         "Drawing {wildcards.figure}"
     input:
         samples=rules.summarise.input.samples,
+        reference=rules.summarise.input.reference,
         summary=rules.summarise.output.summary,
         breakdown=rules.summarise.output.breakdown,
         cost=rules.summarise.output.cost,

@@ -9,7 +9,7 @@ with logged(snakemake.log[0]):
     import pandas as pd
 
     from exatrkx_service.analysis import figures
-    from exatrkx_service.analysis.timings import read_timings
+    from exatrkx_service.analysis.timings import comparable, read_reference, read_timings
 
     draw = getattr(figures, snakemake.wildcards.figure)
     wanted = inspect.signature(draw).parameters
@@ -19,7 +19,8 @@ with logged(snakemake.log[0]):
         if name in wanted
     }
     if "timings" in wanted:
-        given["timings"] = read_timings(snakemake.input.samples)
+        samples = read_timings(snakemake.input.samples)
+        given["timings"] = comparable(samples, read_reference(snakemake.input.reference))
     if "confidence_level" in wanted:
         given["confidence_level"] = snakemake.params.confidence_level
     figures.save_figure(draw(**given), Path(snakemake.output.png).with_suffix(""))

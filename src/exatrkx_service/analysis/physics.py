@@ -16,10 +16,8 @@ https://doi.org/10.1140/epjc/s10052-021-09675-8, and the TrackML challenge, arXi
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +26,7 @@ from scipy.stats import binomtest
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.models.data import to_training_event
-from exatrkx_service.options import STAGES
-from exatrkx_service.pipeline.stages import make_stage
+from exatrkx_service.pipeline.tensors import to_numpy
 
 MIN_POINTS = 3  # space points of a track candidate, and of a reconstructable particle
 MIN_PT_GEV = 0.5  # transverse momentum of a reconstructable particle [GeV]
@@ -101,50 +98,29 @@ def reconstructable(particles: pd.DataFrame) -> np.ndarray:
     return selected.to_numpy()
 
 
-def evaluate(
-    events: Iterable[Event], model_repository: Path, pipeline: dict[str, Any]
-) -> pd.DataFrame:
-    """Runs the pipeline on events with truth and counts edges and tracks.
-
-    The stages are the ones that the benchmark runs on the client.
+def count_event(event: Event, tensors: Mapping[str, Any], gnn_cut: float) -> dict[str, int]:
+    """Counts edges and tracks of one event that went through the pipeline.
 
     Args:
-        events: events with truth.
-        model_repository: folder with the exported networks.
-        pipeline: the ``pipeline`` section of the configuration.
+        event: the event with its truth.
+        tensors: ``edges``, ``filtered_edges``, ``edge_scores`` and ``labels`` as the stages give
+            them (numpy arrays or CPU tensors).
+        gnn_cut: score below which labeling ignores an edge.
 
     Returns:
-        One row per event: ``event``, ``space_points``; per stage of ``EDGE_STAGES`` the number of
-        edges ``edges_<stage>`` and of true ones ``true_<stage>``, and ``hnl_<stage>`` of those that
-        belong to HNL decay products; true edges ``truth``, ``truth_hnl``; particles
-        ``reconstructable``, ``matched`` (and ``..._hnl``); ``candidates``, ``candidates_matched``;
-        and ``<stage>_ms``, the wall time of each of the five stages [ms].
+        Per stage of ``EDGE_STAGES`` the number of edges ``edges_<stage>`` and of true ones
+        ``true_<stage>``, and ``hnl_<stage>`` of those that belong to HNL decay products; true
+        edges ``truth``, ``truth_hnl``; particles ``reconstructable``, ``matched`` (and
+        ``..._hnl``); ``candidates`` and ``candidates_matched``.
     """
-    stages = {stage: make_stage(stage, model_repository, pipeline) for stage in STAGES}
-    return pd.DataFrame([_evaluate_event(event, stages, pipeline["gnn_cut"]) for event in events])
-
-
-def _evaluate_event(event: Event, stages: dict[str, Any], gnn_cut: float) -> dict[str, Any]:
-    row: dict[str, Any] = {"event": event.event_id, "space_points": len(event)}
-
-    def run(stage: str, *inputs: Any) -> Any:
-        start = time.perf_counter_ns()
-        output = stages[stage](*inputs)
-        row[f"{stage}_ms"] = (time.perf_counter_ns() - start) / 1e6
-        return output
-
-    embedding = run("embedding", event.space_points)
-    built = run("building", embedding)
-    filtered = run("filtering", event.space_points, built)
-    scores = run("gnn", event.space_points, filtered)
-    labels = run("labeling", event.space_points, filtered, scores)
-
+    names = ("edges", "filtered_edges", "edge_scores", "labels")
+    built, filtered, scores, labels = (to_numpy(tensors[name]) for name in names)
     truth_event = to_training_event(event)
     truth = truth_event.truth_edges
     truth_hnl = truth[:, truth_event.from_hnl[truth[0]]]
-    row |= {"truth": truth.shape[1], "truth_hnl": truth_hnl.shape[1]}
-    kept = np.asarray(filtered)[:, np.asarray(scores) >= gnn_cut]
-    for stage, edges in zip(EDGE_STAGES, (built, np.asarray(filtered), kept), strict=True):
+    row = {"truth": truth.shape[1], "truth_hnl": truth_hnl.shape[1]}
+    found = (built, filtered, filtered[:, scores >= gnn_cut])
+    for stage, edges in zip(EDGE_STAGES, found, strict=True):
         row[f"edges_{stage}"] = edges.shape[1]
         row[f"true_{stage}"] = count_true_edges(edges, truth, len(event))
         row[f"hnl_{stage}"] = count_true_edges(edges, truth_hnl, len(event))
@@ -152,7 +128,7 @@ def _evaluate_event(event: Event, stages: dict[str, Any], gnn_cut: float) -> dic
     match = match_tracks(labels, event.particle_index)
     wanted = reconstructable(event.particles)
     wanted_hnl = wanted & event.particles["from_hnl"].to_numpy()
-    row |= {
+    return row | {
         "reconstructable": int(wanted.sum()),
         "reconstructable_hnl": int(wanted_hnl.sum()),
         "matched": int(wanted[match.particles].sum()),
@@ -160,18 +136,29 @@ def _evaluate_event(event: Event, stages: dict[str, Any], gnn_cut: float) -> dic
         "candidates": match.n_candidates,
         "candidates_matched": len(match.particles),
     }
-    return row
 
 
-def summarise(counts: pd.DataFrame) -> dict[str, dict[str, float]]:
+def tracking_performance(
+    found: Iterable[tuple[Event, Mapping[str, Any]]], gnn_cut: float
+) -> dict[str, dict[str, float | None]]:
     """Efficiencies and purities of a sample, with 95 % intervals.
 
     Args:
-        counts: from ``evaluate``.
+        found: events, each with its tensors as for ``count_event``.
+        gnn_cut: score below which labeling ignores an edge.
 
     Returns:
-        For each ratio its ``value`` (NaN where nothing was counted), the bounds ``low`` and
-        ``high`` of its Wilson score interval, and the counts ``passed`` and ``total``.
+        For each ratio its ``value``, the bounds ``low`` and ``high`` of its Wilson score interval
+        (all three None where nothing was counted), and the counts ``passed`` and ``total``.
+    """
+    return summarise(pd.DataFrame([count_event(event, t, gnn_cut) for event, t in found]))
+
+
+def summarise(counts: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Adds up the counts of ``count_event``, one row per event, and divides them.
+
+    Returns:
+        As ``tracking_performance``.
     """
     ratios = {
         "technical efficiency": ("matched", "reconstructable"),
@@ -186,10 +173,9 @@ def summarise(counts: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {name: _ratio(int(sums[k]), int(sums[n])) for name, (k, n) in ratios.items()}
 
 
-def _ratio(passed: int, total: int) -> dict[str, float]:
+def _ratio(passed: int, total: int) -> dict[str, float | None]:
     if total == 0:
-        nan = float("nan")
-        return {"value": nan, "low": nan, "high": nan, "passed": passed, "total": total}
+        return {"value": None, "low": None, "high": None, "passed": passed, "total": total}
     interval = binomtest(passed, total).proportion_ci(0.95, method="wilson")
     bounds = {"low": float(interval.low), "high": float(interval.high)}
     return {"value": passed / total} | bounds | {"passed": passed, "total": total}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.pipeline import device as devices
@@ -44,4 +45,4 @@ def run_reference(
             }
         )
         found.append((event, tensors))
-    return pd.DataFrame(rows), tracking_performance(found)
+    return pd.DataFrame(rows), tracking_performance(found, parameters["gnn_cut"])

@@ -1,0 +1,1 @@
+"""The networks: definition, training, weights, TorchScript export, model card."""

@@ -192,3 +192,25 @@ def _hnl_decay(event: TrainingEvent) -> TrainingEvent:
         new_index[event.successor[kept]],
         event.from_hnl[kept],
     )
+
+
+def is_true(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
+    """Bool (E,): the edge, in either direction, joins consecutive points of one particle."""
+    first, second = edges
+    return (event.successor[first] == second) | (event.successor[second] == first)
+
+
+def same_particle(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
+    """Bool (E,): one particle made both points."""
+    first, second = event.particle[edges]
+    return (first == second) & (first >= 0)
+
+
+def missing_truth(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
+    """int64 (2, M): the true edges that are not among ``edges``."""
+    first, second = edges
+    missing = event.successor >= 0
+    missing[first[event.successor[first] == second]] = False
+    missing[second[event.successor[second] == first]] = False
+    start = np.flatnonzero(missing)
+    return np.stack([start, event.successor[start]])

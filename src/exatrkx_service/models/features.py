@@ -22,7 +22,8 @@ def node_features(space_points: Tensor) -> Tensor:
         space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
 
     Returns:
-        float32 (N, 8): r, z, x, y [mm], cos phi, sin phi, pseudorapidity, distance from the origin [mm].
+        float32 (N, 8): r, z, x, y [mm], cos phi, sin phi, pseudorapidity, distance from the
+        origin [mm].
     """
     r = space_points[:, 0]
     phi = space_points[:, 1]
@@ -42,8 +43,8 @@ def orient_edges(space_points: Tensor, edges: Tensor) -> Tensor:
         edges: int64 (2, E).
 
     Returns:
-        int64 (2, E): the same edges in the same order. An edge whose points are equally far from the
-        origin starts at the point with the smaller index, so the result does not depend on the
+        int64 (2, E): the same edges in the same order. An edge whose points are equally far from
+        the origin starts at the point with the smaller index, so the result does not depend on the
         direction given.
     """
     r = space_points[:, 0]

@@ -1,8 +1,9 @@
 """The three networks of the Exa.TrkX pipeline, small enough for one CPU core.
 
-Architecture after Exa.TrkX, Eur. Phys. J. C 81, 876 (2021), https://doi.org/10.1140/epjc/s10052-021-09675-8:
-an embedding (metric learning), a filter of edges, and an interaction network on what is left. All of
-them are TorchScript, take raw space points and hold their feature scaling as buffers.
+Architecture after Exa.TrkX, Eur. Phys. J. C 81, 876 (2021),
+https://doi.org/10.1140/epjc/s10052-021-09675-8: an embedding (metric learning), a filter of edges,
+and an interaction network on what is left. All of them can be scripted, take raw space points and
+hold their feature scaling as buffers.
 """
 
 from __future__ import annotations
@@ -76,8 +77,8 @@ class Embedding(nn.Module):
 class PairEncoder(nn.Module):
     """First layer on an edge: W [x_inner, x_outer, edge features].
 
-    The two products with x are done once per point and then gathered; events have over ten times more
-    edges than points.
+    The two products with x are done once per point and then gathered; events have over ten times
+    more edges than points.
 
     Args:
         n_nodes: number of features of a point.
@@ -157,8 +158,8 @@ class Filter(nn.Module):
             edges: int64 (2, E), in any direction.
 
         Returns:
-            int64 (2, F): the edges kept, in their order, each from the point nearer to the origin to
-            the one further out.
+            int64 (2, F): the edges kept, in their order, each from the point nearer to the origin
+            to the one further out.
         """
         oriented = orient_edges(space_points, edges)
         score = torch.sigmoid(self.logits(space_points, oriented))
@@ -168,8 +169,8 @@ class Filter(nn.Module):
 class InteractionLayer(MessagePassing):
     """One round of an interaction network (Battaglia et al., arXiv:1612.00222), with residuals.
 
-    Each edge is updated from its two points, then each point from the sums over the edges that arrive
-    at it and over those that leave it.
+    Each edge is updated from its two points, then each point from the sums over the edges that
+    arrive at it and over those that leave it.
 
     Args:
         hidden: width of points and edges.

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exatrkx_service.models.data import TrainingEvent, load_sample, split_sample
+from exatrkx_service.models.data import (
+    TrainingEvent,
+    is_true,
+    load_sample,
+    missing_truth,
+    same_particle,
+    split_sample,
+)
 from exatrkx_service.models.features import edge_features, node_features, orient_edges
 from exatrkx_service.models.fitting import ProgressFunction, fit
 from exatrkx_service.models.networks import NETWORKS
@@ -30,6 +37,7 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
 }
 MAX_OVERLAYS = 4  # HNL decays laid over a training event
 HNL_WEIGHT = 3.0  # weight of an edge of an HNL decay product in the losses
+ATTRACTION = 1.0  # weight of attraction against repulsion in the embedding's loss
 N_SCALING_EVENTS = 50  # events from which the feature scaling is measured
 
 
@@ -66,13 +74,13 @@ def train_embedding(
     def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
         embedding = network(torch.from_numpy(event.space_points))
         edges = build_edges(embedding.detach().numpy(), margin, k_max)
-        false = torch.from_numpy(edges[:, ~_same_particle(event, edges)])
+        false = torch.from_numpy(edges[:, ~same_particle(event, edges)])
         true = torch.from_numpy(event.truth_edges)
         weight = torch.from_numpy(_edge_weight(event, event.truth_edges))
         attract = (weight * _distance_squared(embedding, true)).sum() / weight.sum().clamp(min=1)
         gap = margin - torch.sqrt(_distance_squared(embedding, false) + 1e-9)
         repel = torch.relu(gap).square().sum() / max(1, false.shape[1])
-        return attract + repel
+        return ATTRACTION * attract + repel
 
     stage = _Stage("embedding", events, destination, train, pipeline, cache)
     return stage.run(loss, lambda event: event.truth_edges, checkpoint, progress)
@@ -115,9 +123,9 @@ def train_filtering(
     def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
         points = torch.from_numpy(event.space_points)
         built = graph(event)
-        edges = np.concatenate([built, _missing_truth(event, built)], axis=1)
+        edges = np.concatenate([built, missing_truth(event, built)], axis=1)
         true = is_true(event, edges)
-        weight = _edge_weight(event, edges) * (true | ~_same_particle(event, edges))
+        weight = _edge_weight(event, edges) * (true | ~same_particle(event, edges))
         oriented = orient_edges(points, torch.from_numpy(edges))
         return _cross_entropy(network.logits(points, oriented), true, weight)
 
@@ -161,7 +169,7 @@ def train_gnn(
 
     def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
         edges = graph(event)
-        same, weight = _same_particle(event, edges), _edge_weight(event, edges)
+        same, weight = same_particle(event, edges), _edge_weight(event, edges)
         logits = network.logits(torch.from_numpy(event.space_points), torch.from_numpy(edges))
         return _cross_entropy(logits, same, weight)
 
@@ -214,6 +222,7 @@ class _Stage:
             "n_validation_events": len(self.validation),
             "max_overlays": MAX_OVERLAYS,
             "hnl_weight": HNL_WEIGHT,
+            "attraction": ATTRACTION,
             "radius": pipeline["radius"],
             "k_max": pipeline["k_max"],
             "filter_cut": pipeline["filter_cut"],
@@ -288,32 +297,10 @@ class _Stage:
         }
 
 
-def is_true(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
-    """Bool (E,): the edge, in either direction, joins consecutive points of one particle."""
-    first, second = edges
-    return (event.successor[first] == second) | (event.successor[second] == first)
-
-
-def _same_particle(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
-    """Bool (E,): one particle made both points."""
-    first, second = event.particle[edges]
-    return (first == second) & (first >= 0)
-
-
 def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
     """float32 (E,): 1, or more for an edge between two points of HNL decay products."""
-    hnl = _same_particle(event, edges) & event.from_hnl[edges[0]]
+    hnl = same_particle(event, edges) & event.from_hnl[edges[0]]
     return np.where(hnl, np.float32(HNL_WEIGHT), np.float32(1.0))
-
-
-def _missing_truth(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
-    """int64 (2, M): the true edges that are not among ``edges``."""
-    first, second = edges
-    missing = event.successor >= 0
-    missing[first[event.successor[first] == second]] = False
-    missing[second[event.successor[second] == first]] = False
-    start = np.flatnonzero(missing)
-    return np.stack([start, event.successor[start]])
 
 
 def _distance_squared(embedding: Tensor, edges: Tensor) -> Tensor:

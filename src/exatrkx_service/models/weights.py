@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from exatrkx_service.models.networks import NETWORKS
@@ -33,7 +33,7 @@ def save_weights(path: Path, stage: str, network: nn.Module, metadata: dict[str,
     temporary = path.with_name(path.name + ".partial")
     header = {"stage": stage} | {key: json.dumps(value) for key, value in metadata.items()}
     tensors = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
-    save_file(tensors, temporary, metadata=header)
+    temporary.write_bytes(save(tensors, metadata=header))
     temporary.replace(path)
 
 

@@ -9,6 +9,7 @@ from exatrkx_service.analysis.physics import (
     match_tracks,
     reconstructable,
     summarise,
+    tracking_performance,
 )
 from exatrkx_service.events.event import Event
 from exatrkx_service.models.data import to_training_event
@@ -95,4 +96,41 @@ def test_summary_adds_counts_before_dividing():
     # Wilson score interval of 5 of 10 at 95 %: (0.2366, 0.7634), Wilson, JASA 22, 209 (1927).
     assert efficiency["low"] == pytest.approx(0.2366, abs=1e-4)
     assert efficiency["high"] == pytest.approx(0.7634, abs=1e-4)
-    assert np.isnan(summary["track purity"]["value"])
+    assert summary["track purity"]["value"] is None
+
+
+def test_performance_of_a_whole_event():
+    # Two particles of three points; the pipeline finds the first and half of the second's edges.
+    points = np.array([[30, 0, 0], [70, 0, 0], [100, 0, 0]] * 2, np.float32)
+    particles = pd.DataFrame(
+        {
+            "vr": [0.0, 0.0],
+            "vz": [0.0, 0.0],
+            "from_hnl": [False, True],
+            "charge": [1.0, -1.0],
+            "pt": [2.0, 2.0],
+            "n_space_points": [3, 3],
+        }
+    )
+    event = Event(0, points, np.array([0, 0, 0, 1, 1, 1]), particles)
+    tensors = {
+        "edges": np.array([[0, 1, 3, 4, 0], [1, 2, 4, 5, 3]]),
+        "filtered_edges": np.array([[0, 1, 3, 0], [1, 2, 4, 3]]),
+        "edge_scores": np.array([0.9, 0.5, 0.8, 0.1], np.float32),
+        "labels": np.array([0, 0, 0, 3, 3, -1]),
+    }
+    performance = tracking_performance([(event, tensors)], gnn_cut=0.5)
+    expected = {
+        "technical efficiency": (1, 2),
+        "technical efficiency, HNL": (0, 1),
+        "track purity": (1, 1),
+        "edge efficiency after building": (4, 4),
+        "edge purity after building": (4, 5),
+        "edge efficiency after filtering": (3, 4),
+        "edge efficiency after filtering, HNL": (1, 2),
+        "edge purity after filtering": (3, 4),
+        "edge efficiency after gnn": (3, 4),
+        "edge purity after gnn": (3, 3),
+    }
+    got = {name: (performance[name]["passed"], performance[name]["total"]) for name in expected}
+    assert got == expected

@@ -1,0 +1,94 @@
+"""The model card: what the weights are, how they were made and how well they do.
+
+Every number comes from the headers of the weights files or from a measurement that is handed in.
+Sections follow Mitchell et al., Model Cards for Model Reporting, arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from exatrkx_service.models.networks import NETWORKS
+from exatrkx_service.models.weights import load_network, read_metadata
+
+INTENDED_USE = (
+    "Benchmarks of track finding as a service on simulated heavy-neutral-lepton events in the ACTS "
+    "generic detector, without pile-up. Not for real data, another detector, or pile-up."
+)
+DEFINITIONS = (
+    "True edges join consecutive space points of one particle. Technical efficiency: matched "
+    "(double majority) over all charged particles with pT > 0.5 GeV and at least 3 space points; "
+    "tracks are connected components. Intervals are 95 % Wilson score intervals."
+)
+
+
+def write_card(
+    weights_dir: Path,
+    data: dict[str, Any],
+    pipeline: dict[str, Any],
+    performance: dict[str, dict[str, float | None]],
+    stage_ms: dict[str, float],
+) -> None:
+    """Writes ``model_card.json`` and ``MODEL_CARD.md`` beside the weights.
+
+    Args:
+        weights_dir: folder with the three weights files.
+        data: what the networks were trained and evaluated on; keys become lines of the card.
+        pipeline: the working point: ``radius``, ``k_max``, ``filter_cut`` and ``gnn_cut``.
+        performance: from ``analysis.physics.tracking_performance`` on an independent sample.
+        stage_ms: mean wall time of each stage per event [ms].
+
+    Raises:
+        WeightsError: a weights file cannot be used.
+    """
+    weights_dir = Path(weights_dir)
+    networks = {}
+    for stage in NETWORKS:
+        path = weights_dir / f"{stage}.safetensors"
+        n_parameters = sum(p.numel() for p in load_network(path, stage).parameters())
+        networks[stage] = read_metadata(path, stage) | {"n_parameters": n_parameters}
+    card = {
+        "intended_use": INTENDED_USE,
+        "definitions": DEFINITIONS,
+        "data": data,
+        "working_point": {k: pipeline[k] for k in ("radius", "k_max", "filter_cut", "gnn_cut")},
+        "networks": networks,
+        "performance": performance,
+        "stage_ms": stage_ms,
+    }
+    text = json.dumps(card, indent=1, allow_nan=False) + "\n"
+    (weights_dir / "model_card.json").write_text(text)
+    (weights_dir / "MODEL_CARD.md").write_text(_markdown(card))
+
+
+def _markdown(card: dict[str, Any]) -> str:
+    lines = ["# Model card: Exa.TrkX networks", "", card["intended_use"], "", "## Data", ""]
+    lines += [f"- {key}: {value}" for key, value in card["data"].items()]
+    lines += ["", "## Working point", ""]
+    lines += [f"- {key}: {value:g}" for key, value in card["working_point"].items()]
+    lines += ["", "## Networks", ""]
+    for stage, network in card["networks"].items():
+        lines += [f"### {stage}: {network['n_parameters']:,} parameters", ""]
+        for part in ("architecture", "recipe", "metrics"):
+            pairs = (f"{k} {_text(v)}" for k, v in network[part].items() if k != "architecture")
+            title = part if part != "metrics" else "metrics on the validation events"
+            lines.append(f"- {title}: {', '.join(pairs)}")
+        lines.append("")
+    lines += ["## Performance", "", card["definitions"], ""]
+    lines += ["| quantity | value | 95 % interval | counts |", "|---|---|---|---|"]
+    for name, ratio in card["performance"].items():
+        counts = f"{ratio['passed']} of {ratio['total']}"
+        if ratio["value"] is None:
+            lines.append(f"| {name} | – | – | {counts} |")
+        else:
+            bounds = f"{ratio['low']:.4f} to {ratio['high']:.4f}"
+            lines.append(f"| {name} | {ratio['value']:.4f} | {bounds} | {counts} |")
+    lines += ["", "## Time per event", "", "| stage | mean [ms] |", "|---|---|"]
+    lines += [f"| {stage} | {ms:.2f} |" for stage, ms in card["stage_ms"].items()]
+    return "\n".join([*lines, f"| all | {sum(card['stage_ms'].values()):.2f} |", ""])
+
+
+def _text(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from toy_tracks import toy_event, write_event
+
+from exatrkx_service.models.data import (
+    TrainingEvent,
+    augment,
+    is_true,
+    load_sample,
+    missing_truth,
+    same_particle,
+)
+
+
+def test_augmented_events_keep_their_tracks(event):
+    others = [toy_event(seed) for seed in range(3)]
+    rng = np.random.default_rng(3)
+    augmented = [augment(event, others, rng, max_overlays=4) for _ in range(10)]
+    n_points = len(event.space_points)
+    sizes = {len(new.space_points) for new in augmented}
+    assert min(sizes) == n_points
+    assert max(sizes) > n_points
+    for new in augmented:
+        start, end = new.truth_edges
+        assert (new.particle[start] == new.particle[end]).all()
+        assert np.array_equal(new.truth_edges[:, : event.truth_edges.shape[1]], event.truth_edges)
+        assert new.from_hnl[n_points:].all()
+        assert np.abs(new.space_points[:, 1]).max() <= np.float32(np.pi)
+        # Rotation and mirroring keep r, |z| and the turn in phi between consecutive points.
+        old_turn = np.diff(event.space_points[event.truth_edges, 1], axis=0)
+        new_turn = np.diff(new.space_points[event.truth_edges, 1], axis=0)
+        np.testing.assert_allclose(np.cos(new_turn), np.cos(old_turn), atol=1e-5)
+        assert np.array_equal(new.space_points[:n_points, 0], event.space_points[:, 0])
+        assert np.array_equal(
+            np.abs(new.space_points[:n_points, 2]), np.abs(event.space_points[:, 2])
+        )
+
+
+def test_edge_truth_by_hand(event):
+    edges = np.array([[0, 1, 0, 0], [1, 0, 2, len(event.particle) - 1]])
+    assert is_true(event, edges).tolist() == [True, True, False, False]
+    assert same_particle(event, edges).tolist() == [True, True, True, False]
+    missing = missing_truth(event, edges)
+    assert [0, 1] not in missing.T.tolist()
+    assert missing.shape[1] == event.truth_edges.shape[1] - 1
+
+
+def test_points_without_a_particle_share_none():
+    noise = TrainingEvent(
+        np.zeros((2, 3), np.float32), np.array([-1, -1]), np.array([-1, -1]), np.zeros(2, bool)
+    )
+    assert not same_particle(noise, np.array([[0], [1]])).any()
+    assert not is_true(noise, np.array([[0], [1]])).any()
+
+
+def test_events_on_disk_give_the_truth_they_were_made_with(tmp_path, event):
+    write_event(tmp_path, 3, event)
+    (read,) = load_sample(tmp_path)
+    np.testing.assert_allclose(read.space_points, event.space_points, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(read.particle, event.particle)
+    assert np.array_equal(read.successor, event.successor)
+    assert np.array_equal(read.from_hnl, event.from_hnl)
+
+
+def equal(first, second):
+    return all(
+        np.array_equal(getattr(first, name), getattr(second, name))
+        for name in ("space_points", "particle", "successor", "from_hnl")
+    )
+
+
+def test_the_cache_is_used_until_the_files_change(tmp_path):
+    sample, cache = tmp_path / "sample", tmp_path / "cache.npz"
+    sample.mkdir()
+    for event_id in range(3):
+        write_event(sample, event_id, toy_event(event_id))
+    first = load_sample(sample, cache)
+    written = cache.stat().st_mtime_ns
+    assert all(map(equal, first, load_sample(sample, cache)))
+    assert cache.stat().st_mtime_ns == written
+    write_event(sample, 1, toy_event(7, n_tracks=3))
+    second = load_sample(sample, cache)
+    assert [equal(*pair) for pair in zip(first, second, strict=True)] == [True, False, True]
+    cache.write_bytes(cache.read_bytes()[:40])
+    assert all(map(equal, second, load_sample(sample, cache)))
+    assert all(map(equal, second, load_sample(sample, cache)))
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no events"):
+        load_sample(tmp_path)

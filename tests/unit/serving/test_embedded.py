@@ -1,0 +1,181 @@
+"""The life cycle of the embedded server, with the real one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from exatrkx_service.client.remote import Client, RemoteStep
+from exatrkx_service.measure.load import run_load
+from exatrkx_service.pipeline.labeling import label_tracks
+from exatrkx_service.pipeline.pipeline import Pipeline
+from exatrkx_service.pipeline.stopwatch import Stopwatch
+from exatrkx_service.pipeline.tensors import SPECS
+from exatrkx_service.serving import embedded
+from exatrkx_service.serving.embedded import ServerError, free_ports, launch
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the embedded server is a Linux program"
+)
+
+
+def family(pid):
+    """A process and its descendants."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def regions():
+    return set(embedded.SHARED_MEMORY.glob("exatrkx_*"))
+
+
+def assert_all_gone(processes, url, before):
+    """No process, port or shared memory is left; the server gets time to stop by itself."""
+    gone, alive = psutil.wait_procs(processes, timeout=30)
+    assert not alive, alive
+    with socket.socket() as probe:
+        assert probe.connect_ex((url.split(":")[0], int(url.split(":")[1]))) != 0
+    assert regions() <= before
+
+
+def labeling_step(server, protocol="grpc"):
+    url = server.grpc_url if protocol == "grpc" else server.http_url
+    client = Client(url, protocol, 20)
+    return client, RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
+
+
+def tensors(n, edges):
+    return {
+        "space_points": np.zeros((n, 3), np.float32),
+        "filtered_edges": np.array(edges, np.int64).reshape(2, -1),
+        "edge_scores": np.ones(len(edges[0]), np.float32),
+    }
+
+
+def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path):
+    before = regions()
+    with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
+        processes = family(server.process.pid)
+        assert len(processes) >= 2  # the server and the stub of its model
+        listening = [c for c in processes[0].net_connections() if c.status == psutil.CONN_LISTEN]
+        assert len(listening) >= 3
+        assert all(c.laddr.ip.removeprefix("::ffff:") == "127.0.0.1" for c in listening)
+        for protocol in ("grpc", "http"):
+            client, step = labeling_step(server, protocol)
+            # The empty event and the event without edges are valid on every way.
+            for n, edges in ((4, [[0, 1], [1, 3]]), (3, [[], []]), (0, [[], []])):
+                given = tensors(n, edges)
+                step(given, Stopwatch(), f"{protocol}{n}")
+                np.testing.assert_array_equal(
+                    given["labels"],
+                    label_tracks(n, given["filtered_edges"], given["edge_scores"], 0.5),
+                )
+            client.close()
+    assert server.trace.is_file()
+    assert_all_gone(processes, server.grpc_url, before)
+
+
+def test_leaves_nothing_behind_after_an_exception(repository, settings, config, tmp_path):
+    before = regions()
+    with (
+        pytest.raises(KeyError),
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
+    ):
+        processes = family(server.process.pid)
+        raise KeyError
+    assert_all_gone(processes, server.grpc_url, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_path, number):
+    before = regions()
+    command = [sys.executable, Path(__file__).with_name("owner.py")]
+    command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    owner = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    )
+    pid, url = owner.stdout.readline().split()
+    processes = family(int(pid))
+    owner.send_signal(number)
+    assert owner.wait(40) != 0
+    owner.stdout.close()
+    assert_all_gone(processes, url, before)
+
+
+def test_a_server_that_dies_under_load_is_an_error(repository, settings, config, tmp_path):
+    before = regions()
+    events = {0: np.zeros((5, 3), np.float32)}
+
+    def dies_after_some(tensors_, watch, request_id):
+        if request_id.endswith("/30"):
+            server.process.kill()
+            server.process.wait()
+        tensors_ |= tensors(5, [[0], [1]])
+        step(tensors_, watch, request_id)
+
+    with (
+        pytest.raises(ServerError, match="the server ended with code -9; the end of its log"),
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
+    ):
+        processes = family(server.process.pid)
+        client, step = labeling_step(server)
+        run_load(
+            lambda: (Pipeline([dies_after_some]), client.close),
+            events,
+            concurrency=1,
+            repetitions=100,
+            seed=0,
+            tag="x",
+            check=server.check_alive,
+        )
+    assert_all_gone(processes, server.grpc_url, before)
+
+
+def test_a_taken_port_is_named(repository, settings, config, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings["ports"] = free_ports() | {"grpc": other.getsockname()[1]}
+        with (
+            pytest.raises(ServerError, match=r"server\.ports\.grpc: port \d+ on 127.0.0.1 is taken"),
+            launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]),
+        ):
+            pass
+
+
+def test_a_corrupt_model_shows_in_the_error(repository, settings, config, tmp_path):
+    (repository / "gnn" / "1" / "model.pt").write_bytes(b"corrupt")
+    start = time.monotonic()
+    with (
+        pytest.raises(ServerError, match=r"(?s)ended with code 1 at start; .*gnn.*TorchScript"),
+        launch(repository, ["gnn"], tmp_path / "w", settings, config["pipeline"]),
+    ):
+        pass
+    assert time.monotonic() - start < settings["start_timeout_s"], "not noticed before the deadline"
+
+
+def test_a_server_that_is_not_ready_in_time_is_an_error(repository, settings, config, tmp_path):
+    settings["start_timeout_s"] = 0.01
+    before = regions()
+    with (
+        pytest.raises(ServerError, match=r"not ready within server.start_timeout_s = 0.01 s"),
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]),
+    ):
+        pass
+    assert regions() <= before
+
+
+def test_an_absent_executable_is_named(monkeypatch, tmp_path):
+    (tmp_path / "pytriton").mkdir()
+    (tmp_path / "pytriton" / "__init__.py").touch()
+    monkeypatch.delitem(sys.modules, "pytriton", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ServerError, match="bin/tritonserver: no such executable"):
+        embedded.triton_folder()

@@ -1,0 +1,15 @@
+"""Exports one trained network as TorchScript."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    from pathlib import Path
+
+    from exatrkx_service.models.export import export
+
+    export(
+        snakemake.wildcards.stage,
+        Path(snakemake.input.weights),
+        Path(snakemake.output[0]),
+        filter_cut=snakemake.params.filter_cut,
+    )

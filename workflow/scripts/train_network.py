@@ -1,0 +1,28 @@
+"""Trains one network; a checkpoint beside the weights lets an interrupted training go on."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    import logging
+    import sys
+    from pathlib import Path
+
+    import torch
+
+    from exatrkx_service.models import training
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    torch.set_num_threads(snakemake.threads)
+    folder = Path(snakemake.input.events[0]).parent
+    weights = Path(snakemake.output[0])
+    train = getattr(training, f"train_{snakemake.wildcards.stage}")
+    metrics = train(
+        folder,
+        *map(Path, snakemake.input.earlier),
+        weights,
+        snakemake.params.train,
+        snakemake.params.pipeline,
+        cache=folder.parent / f".{folder.name}-{weights.stem}.npz",
+        checkpoint=weights.with_suffix(".checkpoint"),
+    )
+    print(metrics)
