@@ -1,0 +1,1 @@
+"""Exa.TrkX track finding as a service: pipeline, serving, measuring, analysis."""

@@ -35,7 +35,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     """
     schema = yaml.safe_load(schema_path.read_text())
     errors = sorted(
-        Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
+        Draft202012Validator(schema).iter_errors(config),
+        key=lambda error: list(map(str, error.path)),
     )
     if errors:
         raise ConfigError(f"{source}: {_explain(errors[0])}")
@@ -58,8 +59,8 @@ def _check_together(config: dict[str, Any], source: str) -> None:
     """Checks what needs more than one key."""
     if config["events"]["seed"] == config["train"]["seed"]:
         raise ConfigError(
-            f"{source}: train.seed: {config['train']['seed']} is events.seed too; expected another, "
-            "for the networks must not be trained on the events that they are measured on"
+            f"{source}: train.seed: {config['train']['seed']} is events.seed too; expected "
+            "another, for the networks must not be trained on the events that they are measured on"
         )
     if "options" not in config:
         raise ConfigError(f"{source}: options: missing; expected at least one service option")
@@ -110,7 +111,9 @@ def reference_table(schema_path: Path = SCHEMA) -> str:
         default = rule.get("default", "")
         default = "" if default == {} else f"`{default}`" if default != "" else ""
         meaning = " ".join(rule.get("description", "").split())
-        lines.append(f"| `{key}` | {meaning} | {rule.get('unit', '')} | {default} | {_bounds(rule)} |")
+        lines.append(
+            f"| `{key}` | {meaning} | {rule.get('unit', '')} | {default} | {_bounds(rule)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -127,5 +130,7 @@ def _bounds(rule: dict[str, Any]) -> str:
         return f"list; each {_bounds(rule['items'])}"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     found = [f"{sign} {rule[name]}" for name, sign in signs.items() if name in rule]
-    kind = {"integer": "integer", "number": "number", "string": "text"}.get(rule.get("type", ""), "")
+    kind = {"integer": "integer", "number": "number", "string": "text"}.get(
+        rule.get("type", ""), ""
+    )
     return " ".join(filter(None, [kind, ", ".join(found)]))

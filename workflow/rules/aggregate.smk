@@ -2,15 +2,15 @@
 
 
 rule summarise:
-    message:
-        "Summarising the samples of {OPTIONS}"
     input:
         samples=[path for option in OPTIONS for path in timings(option)],
         reference=rules.reference.output.sizes,
         physics=rules.reference.output.physics,
     output:
         summary=report(
-            f"{RESULTS}/summary.csv", caption="../report/summary.rst", category="Tables"
+            f"{RESULTS}/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
         ),
         breakdown=f"{RESULTS}/breakdown.csv",
         cost=f"{RESULTS}/cost.csv",
@@ -19,21 +19,23 @@ rule summarise:
         f"{RESULTS}/logs/summarise.log",
     benchmark:
         f"{RESULTS}/benchmarks/summarise.tsv"
-    params:
-        **config["analysis"],
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
         runtime=20,
-    conda:
-        ENVIRONMENT
+    params:
+        **config["analysis"],
+    message:
+        "Summarising the samples of {OPTIONS}"
     script:
         "../scripts/summarise.py"
 
 
 rule aggregate:
-    message:
-        "The tables are in {RESULTS}"
-    localrule: True
     input:
         rules.summarise.output,
+    localrule: True
+    message:
+        "The tables are in {RESULTS}"

@@ -8,8 +8,8 @@ ROOT = Path(workflow.basedir)
 
 # The package is used from the checkout, also inside a rule's conda environment.
 sys.path.insert(0, str(ROOT / "src"))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ.update(
+    PYTHONPATH=f"{ROOT / 'src'}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
 )
 
 from exatrkx_service.config import ConfigError, load_config
@@ -48,7 +48,9 @@ wildcard_constraints:
 
 def sample_config(sample):
     """The settings that make a sample: the training sample differs in seed and size alone."""
-    settings = {key: value for key, value in config["events"].items() if key != "chunk_size"}
+    settings = {
+        key: value for key, value in config["events"].items() if key != "chunk_size"
+    }
     if sample == "train":
         settings |= {key: config["train"][key] for key in ("seed", "n_events")}
     return settings

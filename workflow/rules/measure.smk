@@ -2,8 +2,6 @@
 
 
 rule reference:
-    message:
-        "Finding the tracks that every option must give"
     input:
         events=manifests("benchmark"),
         models=expand(rules.export_network.output, stage=NETWORKS),
@@ -14,21 +12,21 @@ rule reference:
         f"{RESULTS}/logs/reference.log",
     benchmark:
         f"{RESULTS}/benchmarks/reference.tsv"
-    params:
-        pipeline=config["pipeline"],
+    conda:
+        ENVIRONMENT
     threads: config["pipeline"]["threads"]
     resources:
         mem_mb=4000,
         runtime=30,
-    conda:
-        ENVIRONMENT
+    params:
+        pipeline=config["pipeline"],
+    message:
+        "Finding the tracks that every option must give"
     script:
         "../scripts/reference.py"
 
 
 rule measure:
-    message:
-        "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     input:
         events=manifests("benchmark"),
         models=rules.reference.input.models,
@@ -41,20 +39,22 @@ rule measure:
         server=f"{RESULTS}/logs/measure/{{option}}_round{{round}}.server.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure/{{option}}_round{{round}}.tsv"
+    # Round by round over all options, so that a drift of the machine hits all alike.
+    priority: lambda wildcards: 1000 - int(wildcards.round)
+    conda:
+        ENVIRONMENT
+    # The whole machine: nothing else may run beside a measurement.
+    threads: workflow.cores or 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
     params:
         config=lambda wildcards: {
             **{key: config[key] for key in ("pipeline", "server", "measure")},
             "option": config["options"][wildcards.option],
         },
-    # The whole machine: nothing else may run beside a measurement.
-    threads: workflow.cores or 2
-    # Round by round over all options, so that a drift of the machine hits all alike.
-    priority: lambda wildcards: 1000 - int(wildcards.round)
-    resources:
-        mem_mb=8000,
-        runtime=60,
-    conda:
-        ENVIRONMENT
+    message:
+        "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     script:
         "../scripts/measure.py"
 
@@ -64,8 +64,8 @@ for option in OPTIONS:
     rule:
         name:
             option
-        message:
-            f"{option} is measured"
-        localrule: True
         input:
             timings(option),
+        localrule: True
+        message:
+            f"{option} is measured"

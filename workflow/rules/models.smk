@@ -2,8 +2,6 @@
 
 
 rule train_network:
-    message:
-        "Training the {wildcards.stage} network"
     input:
         events=manifests("train"),
         # Each network is trained on what the trained ones before it give.
@@ -17,6 +15,12 @@ rule train_network:
         f"{RESULTS}/logs/train/{{stage}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train/{{stage}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         train=config["train"],
         pipeline={
@@ -24,48 +28,44 @@ rule train_network:
             for key, value in config["pipeline"].items()
             if key not in ("weights", "threads")
         },
-    threads: 2
-    resources:
-        mem_mb=8000,
-        runtime=120,
-    conda:
-        ENVIRONMENT
+    message:
+        "Training the {wildcards.stage} network"
     script:
         "../scripts/train_network.py"
 
 
 rule train:
-    message:
-        "The trained networks are in {RESULTS}/models; set pipeline.weights to use them"
-    localrule: True
     input:
         expand(rules.train_network.output, stage=NETWORKS),
+    localrule: True
+    message:
+        "The trained networks are in {RESULTS}/models; set pipeline.weights to use them"
 
 
 rule export_network:
-    message:
-        "Exporting the {wildcards.stage} network"
     input:
         weights=f"{config['pipeline']['weights']}/{{stage}}.safetensors",
     output:
         "model_repo/{stage}/1/model.pt",
     log:
         f"{RESULTS}/logs/export/{{stage}}.log",
-    params:
-        filter_cut=config["pipeline"]["filter_cut"],
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        filter_cut=config["pipeline"]["filter_cut"],
+    message:
+        "Exporting the {wildcards.stage} network"
     script:
         "../scripts/export_network.py"
 
 
 rule export:
-    message:
-        "The networks are in model_repo"
-    localrule: True
     input:
         expand(rules.export_network.output, stage=NETWORKS),
+    localrule: True
+    message:
+        "The networks are in model_repo"

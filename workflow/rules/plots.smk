@@ -2,8 +2,6 @@
 
 
 rule plot:
-    message:
-        "Drawing {wildcards.figure}"
     input:
         samples=rules.summarise.input.samples,
         reference=rules.summarise.input.reference,
@@ -19,29 +17,29 @@ rule plot:
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
     log:
         f"{RESULTS}/logs/plots/{{figure}}.log",
-    params:
-        confidence_level=config["analysis"]["confidence_level"],
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        confidence_level=config["analysis"]["confidence_level"],
+    message:
+        "Drawing {wildcards.figure}"
     script:
         "../scripts/plot.py"
 
 
 rule plots:
-    message:
-        "The figures are in {RESULTS}/figures"
-    localrule: True
     input:
         expand(rules.plot.output, figure=FIGURES),
+    localrule: True
+    message:
+        "The figures are in {RESULTS}/figures"
 
 
 rule write_report:
-    message:
-        "Writing {RESULTS}/report.html"
     input:
         figures=expand(rules.plot.output.png, figure=FIGURES),
         captions=expand("workflow/report/{figure}.rst", figure=FIGURES),
@@ -52,19 +50,21 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    message:
+        "Writing {RESULTS}/report.html"
     script:
         "../scripts/write_report.py"
 
 
 rule report:
-    message:
-        "The report is {RESULTS}/report.html"
-    localrule: True
     input:
         rules.write_report.output,
+    localrule: True
+    message:
+        "The report is {RESULTS}/report.html"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.serving.stage_model import model_folder, parameters_of

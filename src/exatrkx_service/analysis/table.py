@@ -52,3 +52,12 @@ def _mean(row: tuple) -> str:
     if pd.isna(row.ci95_low_ms):
         return _number(row.mean_ms)
     return f"{row.mean_ms:.2f} [{row.ci95_low_ms:.2f}, {row.ci95_high_ms:.2f}]"
+
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    folder = Path(sys.argv[1])
+    print(terminal_table(pd.read_csv(folder / "summary.csv")))
+    print(f"\nreport: {(folder / 'report.html').resolve()}")

@@ -1,0 +1,1 @@
+"""Measuring: load driver, server traces, tidy rows."""

@@ -91,7 +91,10 @@ def measure(
             )
             window = time.monotonic() - window
             timed += window
-            count, failed = len(samples[concurrency]), sum(bool(s.error) for s in samples[concurrency])
+            count, failed = (
+                len(samples[concurrency]),
+                sum(bool(s.error) for s in samples[concurrency]),
+            )
             say(f"concurrency {concurrency}: {count} events in {window:.1f} s, {failed} failed")
         facts["timed_s"] = timed
         if server:

@@ -58,7 +58,9 @@ def collect(root: Path) -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)),
             "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
             "gpu": _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
-            "gpu_driver": _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
+            "gpu_driver": _output(
+                "nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"
+            ),
             "system": platform.platform(),
         },
         "software": {"python": platform.python_version()}

@@ -17,7 +17,8 @@ from exatrkx_service.pipeline.tensors import SPECS, to_numpy
 class Step(Protocol):
     """A stage in its place: runs on ``tensors``, adds its output to them and laps the watch."""
 
-    def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None: ...
+    def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
+        """Runs the step."""
 
 
 class LocalStep:

@@ -32,7 +32,8 @@ def load_scripted(path: Path, device: str) -> StageFunction:
         device: ``cpu`` or ``cuda``.
 
     Returns:
-        A function of the stage's inputs (numpy arrays or tensors) that gives a tensor on the device.
+        A function of the stage's inputs (numpy arrays or tensors) that gives a tensor on the
+        device.
 
     Raises:
         ModelFileError: the file is missing or is no TorchScript.

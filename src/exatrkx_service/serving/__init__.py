@@ -1,0 +1,1 @@
+"""The inference server: model repository, process, embedded launcher."""

@@ -2,12 +2,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from exatrkx_service.measure.load import hash_labels, pick_warmup, run_load
-from exatrkx_service.measure.rows import tidy
-from exatrkx_service.pipeline.pipeline import Pipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.utils import InferenceServerException
+
+from exatrkx_service.measure.load import hash_labels, pick_warmup, run_load
+from exatrkx_service.measure.rows import tidy
+from exatrkx_service.pipeline.pipeline import Pipeline
 
 EVENTS = {7: np.zeros((3, 3), np.float32), 9: np.zeros((0, 3), np.float32)}
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from exatrkx_service.measure.load import Sample
 from exatrkx_service.measure.rows import parts_of, split_fused
 from exatrkx_service.measure.trace import TraceError, read_trace
@@ -85,9 +86,7 @@ def test_the_stages_of_the_fused_model_take_its_compute_time():
 
 
 def test_another_clock_is_refused(tmp_path):
-    requests = write(
-        tmp_path / "t.json", entry(1, "gnn", range(10, 17), request_id="c1/3/0/gnn")
-    )
+    requests = write(tmp_path / "t.json", entry(1, "gnn", range(10, 17), request_id="c1/3/0/gnn"))
     with pytest.raises(TraceError, match="gnn is not on the client's clock"):
         parts_of(sample(100, 52, "gnn"), requests)
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from exatrkx_service.pipeline.building import build_edges
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from exatrkx_service.pipeline.building import build_edges
 
 # Multiples of 1/8: all squared distances are exact in float32, so brute force must agree.
 POINTS = st.integers(0, 40).flatmap(

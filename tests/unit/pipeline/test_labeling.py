@@ -1,8 +1,9 @@
 import networkx as nx
 import numpy as np
-from exatrkx_service.pipeline.labeling import label_tracks
 from hypothesis import given
 from hypothesis import strategies as st
+
+from exatrkx_service.pipeline.labeling import label_tracks
 
 CUT = 0.5
 
@@ -13,7 +14,9 @@ def graphs(draw):
     node = st.integers(0, max(n - 1, 0))
     pairs = st.tuples(node, node).filter(lambda pair: pair[0] != pair[1])
     edges = draw(st.lists(pairs, max_size=60, unique=True)) if n > 1 else []
-    scores = draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(edges), max_size=len(edges)))
+    scores = draw(
+        st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(edges), max_size=len(edges))
+    )
     return n, np.array(edges, np.int64).reshape(-1, 2).T, np.array(scores, np.float32)
 
 

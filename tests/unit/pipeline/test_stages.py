@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+
 from exatrkx_service.pipeline import device
 from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
 from exatrkx_service.pipeline.stages import ModelFileError, load_scripted, make_stage
@@ -30,7 +31,7 @@ def test_a_corrupt_model_is_named(tmp_path):
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(ModelFileError, match="model.pt: no such file; `snakemake export`"):
+    with pytest.raises(ModelFileError, match=r"model\.pt: no such file; `snakemake export`"):
         make_stage("gnn", tmp_path, {"device": "cpu"})
 
 
@@ -42,7 +43,7 @@ def test_an_unknown_stage_is_named(tmp_path):
 def test_a_gpu_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    with pytest.raises(RuntimeError, match="pipeline.device: cuda, but torch sees no GPU"):
+    with pytest.raises(RuntimeError, match=r"pipeline\.device: cuda, but torch sees no GPU"):
         device.resolve("cuda")
     assert device.resolve("auto") == "cpu"
 

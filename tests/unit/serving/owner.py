@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import yaml
+
 from exatrkx_service.serving.embedded import launch
 from exatrkx_service.serving.process import sigterm_as_exit
 

@@ -1,8 +1,9 @@
 import pytest
+from tritonclient.utils import np_to_triton_dtype
+
 from exatrkx_service.options import ENSEMBLE, STAGES
 from exatrkx_service.pipeline.tensors import DTYPES, SPECS
 from exatrkx_service.serving.repository import RepositoryError, prepare, read_config
-from tritonclient.utils import np_to_triton_dtype
 
 
 def test_the_tracked_repository_agrees_with_the_stages(root):

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import triton_python_backend_utils as pb_utils
+
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import load_scripted
 

@@ -1,0 +1,46 @@
+# `make run` runs the benchmark, `make test` all tests. Both make the environment first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+SNAKEMAKE := $(BIN)/snakemake
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run smoke test lint format clean help
+
+run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
+	@$(SNAKEMAKE) --cores all --quiet host rules reason
+	@$(BIN)/python -m exatrkx_service.analysis.table results
+
+smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
+	@$(SNAKEMAKE) --cores all --quiet host rules reason --configfile config/smoke.yaml
+	@$(BIN)/python -m exatrkx_service.analysis.table results/smoke
+
+test: $(STAMP)  ## all tests, with those of format and lint
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## format and lint alone
+	@$(BIN)/python -m pytest tests/test_lint.py
+
+format: $(STAMP)  ## put the code in form
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+	@$(BIN)/snakefmt --quiet Snakefile workflow
+
+# The stamp is the last thing made, so an installation that was interrupted is done again.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) tools/check_host.py
+	@rm -f $(STAMP)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the environment in $(VENV) (some minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(STAMP)
+
+clean:  ## remove what was generated: results, exported networks, caches; not the environment
+	rm -rf .snakemake .pytest_cache .ruff_cache .hypothesis
+	find results -mindepth 1 ! -name README.md -delete
+	rm -f model_repo/*/1/model.pt
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
