@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 SNAKEMAKE := $(BIN)/snakemake
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run smoke test lint format clean help
@@ -28,13 +29,14 @@ format: $(STAMP)  ## put the code in form
 	@$(BIN)/snakefmt --quiet Snakefile workflow
 
 # The stamp is the last thing made, so an installation that was interrupted is done again.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-slurm.lock pyproject.toml
 	@$(PYTHON) tools/check_host.py
 	@rm -f $(STAMP)
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@{ $(BIN)/python tools/check_host.py && $(BIN)/python -m pip --version; } >/dev/null 2>&1 \
+		|| $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the environment in $(VENV) (some minutes)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(PIP) --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --requirement requirements-slurm.lock --editable .
 	@touch $(STAMP)
 
 clean:  ## remove what was generated: results, exported networks, caches; not the environment

@@ -1,33 +1,70 @@
-"""Says in one line what this machine lacks. Runs on any Python 3, before anything is installed."""
+"""Says in one line what this machine lacks. Runs on any Python 3.6+, before anything is installed.
 
+numpy below 2 is what ends the range of Pythons: with numpy 2 the Python backend of the Triton
+release in nvidia-pytriton reads wrong numbers, and there is no numpy 1 for Python 3.13.
+"""
+
+import ctypes
 import os
 import platform
 import sys
+import sysconfig
+
+PYTHONS = ("3.11", "3.12")
+GLIBC = "2.35"  # what the tritonserver binary was built for
 
 
-def problem():
+def find_problem():
     """What keeps the benchmark from running here; None if nothing does."""
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
-        return "needs Linux on x86-64, found {} on {}".format(system, machine)  # noqa: UP032
-    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return f"needs Linux on x86-64; this is {system} on {machine}"
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if python not in PYTHONS:
         return (
-            f"needs Python 3.11, 3.12 or 3.13, found {platform.python_version()}; "
-            "name another: make PYTHON=python3.11"
+            f"needs Python {' or '.join(PYTHONS)}; {sys.executable} is "
+            f"{platform.python_version()}; name another: make PYTHON=python{PYTHONS[0]}"
         )
-    library = os.confstr("CS_GNU_LIBC_VERSION") or "another C library"
-    name, _, version = library.partition(" ")
-    if name != "glibc" or tuple(int(part) for part in version.split(".")) < (2, 35):
-        return "needs glibc 2.35 or newer for the Triton server, found {}".format(library)  # noqa: UP032
+    c_library = _c_library()
+    if not _is_glibc(c_library, GLIBC):
+        return f"needs glibc {GLIBC} or newer for the Triton server; this is {c_library}"
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
     except ImportError:
-        return "needs Python's venv module (Debian: apt install python3-venv)"
+        return f"needs venv and ensurepip of Python (Debian: apt install python{python}-venv)"
+    if not _can_load(f"libpython{python}.so.1.0"):
+        return f"needs libpython{python}.so.1.0 for Triton (Debian: apt install libpython{python})"
     return None
 
 
+def _c_library():
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") or "another C library"
+    except (ValueError, OSError):  # musl does not know the name
+        return "another C library"
+
+
+def _is_glibc(c_library, oldest):
+    name, _, version = c_library.partition(" ")
+    return name == "glibc" and _numbers(version) >= _numbers(oldest)
+
+
+def _numbers(version):
+    return [int(part) for part in version.split(".")[:2]]
+
+
+def _can_load(library):
+    for place in (library, f"{sysconfig.get_config_var('LIBDIR')}/{library}"):
+        try:
+            ctypes.CDLL(place)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 if __name__ == "__main__":
-    found = problem()
-    if found:
-        sys.exit("error: this benchmark " + found)
+    problem = find_problem()
+    if problem:
+        sys.exit("error: this benchmark " + problem)

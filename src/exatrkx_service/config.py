@@ -1,9 +1,10 @@
-"""Validates the configuration and fills in its defaults."""
+"""Validates the configuration, fills in its defaults, and tabulates its keys."""
 
 from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,52 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+
+_NUMBERS = {"integer": "an integer", "number": "a number"}
+_KINDS = {
+    **_NUMBERS,
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping of keys to values",
+}
+_LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+# An option's name is a target too, so it must not be one of these.
+TARGETS = {"all", "events", "train", "export", "reference", "measure", "aggregate", "plots", "report"}
 
 
 class ConfigError(ValueError):
     """A configuration that the workflow can't run; the message names the key."""
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    # JSON takes 25.0 for an integer, but range() does not; YAML's `yes` is no 1.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_checker: object, value: object) -> bool:
+    # A comparison with NaN is false, so NaN would pass any bound.
+    return _is_integer(_checker, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
+
+
+def read_schema(schema_path: Path = SCHEMA) -> dict[str, Any]:
+    """Reads the JSON schema of the configuration."""
+    return yaml.safe_load(schema_path.read_text(encoding="utf-8"))
 
 
 def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA) -> dict[str, Any]:
@@ -33,16 +74,23 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     Raises:
         ConfigError: one line that names the key, what was found and what was expected.
     """
-    schema = yaml.safe_load(schema_path.read_text())
+    schema = read_schema(schema_path)
     errors = sorted(
-        Draft202012Validator(schema).iter_errors(config),
-        key=lambda error: list(map(str, error.path)),
+        _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
     )
     if errors:
         raise ConfigError(f"{source}: {_explain(errors[0])}")
     filled = copy.deepcopy(config)
     _fill(filled, schema)
-    _check_together(filled, source)
+    if filled["events"]["seed"] == filled["train"]["seed"]:
+        raise ConfigError(
+            f"{source}: train.seed: found {filled['train']['seed']}, which is events.seed too; "
+            "expected another, for networks must not be measured on the events they learned from"
+        )
+    if taken := TARGETS & set(filled["options"]):
+        raise ConfigError(
+            f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
+        )
     return filled
 
 
@@ -55,82 +103,74 @@ def _fill(values: dict[str, Any], schema: dict[str, Any]) -> None:
             _fill(values[key], rule)
 
 
-def _check_together(config: dict[str, Any], source: str) -> None:
-    """Checks what needs more than one key."""
-    if config["events"]["seed"] == config["train"]["seed"]:
-        raise ConfigError(
-            f"{source}: train.seed: {config['train']['seed']} is events.seed too; expected "
-            "another, for the networks must not be trained on the events that they are measured on"
-        )
-    if "options" not in config:
-        raise ConfigError(f"{source}: options: missing; expected at least one service option")
+def _explain(error: ValidationError) -> str:
+    """One line about what is wrong at which key."""
+    path, rule, schema = list(error.absolute_path), error.validator, error.schema
+    if rule == "additionalProperties":
+        known = list(schema["properties"])
+        unknown = next(key for key in error.instance if key not in known)
+        expected = f"one of {', '.join(known)}"
+        return f"{_key([*path, unknown])}: unknown key; {_near(unknown, known, expected)}"
+    if rule == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{_key([*path, missing])}: missing key"
+    if "enum" in schema:
+        choices = list(map(str, schema["enum"]))
+        also = ", or a list of stages" if path[-1:] == ["serve"] else ""
+        expected = _near(error.instance, choices, f"one of {', '.join(choices)}{also}")
+    else:
+        expected = f"expected {_describe(schema)}"
+    found = repr(error.instance)
+    found = found if len(found) <= 60 else f"{found[:57]}..."
+    return f"{_key(path)}: found {found}, {expected}"
 
 
-def _key(path: Iterator[Any] | list[Any]) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+def _key(path: list[Any]) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".") or "configuration"
 
 
-def _explain(error: ValidationError) -> str:
-    """One line about what is wrong at which key."""
-    path, rule = list(error.absolute_path), error.validator
-    if rule == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = next(key for key in error.instance if key not in known)
-        near = difflib.get_close_matches(str(unknown), known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else f"; expected one of {', '.join(known)}"
-        return f"{_key([*path, unknown])}: unknown key{hint}"
-    if rule == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{_key([*path, missing])}: missing"
-    expected = {
-        "type": lambda value: f"expected {value}",
-        "enum": lambda value: f"expected one of {', '.join(map(str, value))}",
-        "minimum": lambda value: f"expected at least {value}",
-        "maximum": lambda value: f"expected at most {value}",
-        "exclusiveMinimum": lambda value: f"expected more than {value}",
-        "exclusiveMaximum": lambda value: f"expected less than {value}",
-        "minItems": lambda value: f"expected at least {value} entry",
-        "minProperties": lambda value: f"expected at least {value} entry",
-        "minLength": lambda value: "expected some text",
-        "uniqueItems": lambda value: "expected no entry twice",
-        "pattern": lambda value: f"expected a name that matches {value}",
-    }.get(str(rule), lambda value: error.message)
-    serve = path[-1:] == ["serve"] and rule == "enum"
-    hint = " or a list of stages" if serve else ""
-    return f"{_key(path)}: found {error.instance!r}, {expected(error.validator_value)}{hint}"
+def _near(word: object, known: list[str], expected: str) -> str:
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"expected {expected}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _describe(rule: dict[str, Any]) -> str:
+    """What a rule of the schema allows, in words."""
+    if "enum" in rule:
+        return f"one of {', '.join(map(str, rule['enum']))}"
+    if "pattern" in rule:
+        return "a name of letters, digits, - and _ that begins with a letter"
+    kind = rule.get("type", "array" if "items" in rule else "object")
+    if kind in _NUMBERS:
+        limits = [f"{text} {rule[name]}" for name, text in _LIMITS.items() if name in rule]
+        return " ".join([_KINDS[kind], " and ".join(limits)]).strip()
+    if kind == "array":
+        extent = "one or more" if rule.get("minItems") else "none or more"
+        twice = ", none of them twice" if rule.get("uniqueItems") else ""
+        return f"a list of {extent}, each {_describe(rule['items'])}{twice}"
+    least = rule.get("minLength", rule.get("minProperties", 0))
+    return _KINDS[kind] + (", not empty" if least else "")
 
 
 def reference_table(schema_path: Path = SCHEMA) -> str:
     """The table of all keys for ``config/README.md``, in Markdown, from the schema."""
-    schema = yaml.safe_load(schema_path.read_text())
-    lines = ["| key | meaning | unit | default | bounds |", "|---|---|---|---|---|"]
-    for key, rule in _keys(schema, ""):
-        default = rule.get("default", "")
-        default = "" if default == {} else f"`{default}`" if default != "" else ""
-        meaning = " ".join(rule.get("description", "").split())
-        lines.append(
-            f"| `{key}` | {meaning} | {rule.get('unit', '')} | {default} | {_bounds(rule)} |"
-        )
+    lines = ["| key | meaning | unit | default | allowed |", "|---|---|---|---|---|"]
+    for key, rule in keys(read_schema(schema_path)):
+        default = rule.get("default")
+        shown = "" if default in (None, {}) else f"`{default}`"
+        allowed = "" if rule.get("properties") else _describe(rule)
+        cells = [f"`{key}`", rule["description"].strip(), rule.get("unit", ""), shown, allowed]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _keys(schema: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def keys(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields each key of the schema, dotted, with its rule; a section comes before its keys."""
     for key, rule in schema.get("properties", {}).items():
         yield prefix + key, rule
-        yield from _keys(rule, f"{prefix}{key}.")
+        yield from keys(rule, f"{prefix}{key}.")
 
 
-def _bounds(rule: dict[str, Any]) -> str:
-    if "enum" in rule:
-        return ", ".join(f"`{value}`" for value in rule["enum"])
-    if rule.get("type") == "array":
-        return f"list; each {_bounds(rule['items'])}"
-    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    found = [f"{sign} {rule[name]}" for name, sign in signs.items() if name in rule]
-    kind = {"integer": "integer", "number": "number", "string": "text"}.get(
-        rule.get("type", ""), ""
-    )
-    return " ".join(filter(None, [kind, ", ".join(found)]))
+if __name__ == "__main__":
+    print(reference_table(), end="")

@@ -35,9 +35,9 @@ ARCHITECTURES: dict[str, dict[str, int]] = {
     "filtering": {"hidden": 64, "node_hidden": 96},
     "gnn": {"hidden": 32, "n_layers": 4},
 }
-MAX_OVERLAYS = 4  # HNL decays laid over a training event
-HNL_WEIGHT = 3.0  # weight of an edge of an HNL decay product in the losses
-ATTRACTION = 1.0  # weight of attraction against repulsion in the embedding's loss
+MAX_OVERLAYS = 6  # HNL decays laid over a training event
+HNL_WEIGHT = 5.0  # weight of an edge of an HNL decay product in the losses
+ATTRACTION = 3.0  # weight of attraction against repulsion in the embedding's loss
 N_SCALING_EVENTS = 50  # events from which the feature scaling is measured
 
 

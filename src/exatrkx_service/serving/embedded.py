@@ -20,11 +20,10 @@ from tritonclient.utils import InferenceServerException
 
 import exatrkx_service
 from exatrkx_service.pipeline import device as devices
-from exatrkx_service.serving.process import owned_process
+from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import install_backends, prepare
 
 LOOPBACK = "127.0.0.1"
-SHARED_MEMORY = Path("/dev/shm")
 
 
 class ServerError(RuntimeError):
@@ -38,7 +37,7 @@ class Server:
     Attributes:
         grpc_url, http_url: ``host:port``.
         version: of the server, as it says itself.
-        process: the server's process.
+        process: the guard of the server's process; it ends when the server does.
         log: its output.
         trace: file with the time stamps of each request; complete once the server has ended.
     """
@@ -119,8 +118,8 @@ def _command(
         "--trace-config=level=TIMESTAMPS",
         "--trace-config=rate=1",
         "--trace-config=count=-1",
-        # A name of our own for the shared memory of the Python models, so that we can remove it
-        # if the server is killed.
+        # A name of our own for the shared memory of the Python models, so that the guard can remove
+        # it if the server is killed.
         f"--backend-config=python,shm-region-prefix-name={region}",
         "--exit-timeout-secs=10",
     ]
@@ -208,22 +207,19 @@ def launch(
     region = f"exatrkx_{secrets.token_hex(6)}_"
     log = work / "server.log"
     url = f"{LOOPBACK}:{ports['grpc']}"
-    try:
-        with owned_process(
-            _command(triton, work, models, ports, region),
-            _environment(triton, pipeline["threads"]),
-            log,
-            settings["stop_timeout_s"],
-        ) as process:
-            version = _wait_ready(process, url, models, log, settings["start_timeout_s"])
-            yield Server(
-                grpc_url=url,
-                http_url=f"{LOOPBACK}:{ports['http']}",
-                version=version,
-                process=process,
-                log=log,
-                trace=work / "trace.json",
-            )
-    finally:
-        for leftover in SHARED_MEMORY.glob(f"{region}*"):
-            leftover.unlink(missing_ok=True)
+    with guarded_process(
+        _command(triton, work, models, ports, region),
+        _environment(triton, pipeline["threads"]),
+        log,
+        region=region,
+        stop_timeout_s=settings["stop_timeout_s"],
+    ) as process:
+        version = _wait_ready(process, url, models, log, settings["start_timeout_s"])
+        yield Server(
+            grpc_url=url,
+            http_url=f"{LOOPBACK}:{ports['http']}",
+            version=version,
+            process=process,
+            log=log,
+            trace=work / "trace.json",
+        )

@@ -20,6 +20,7 @@ from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving import embedded
 from exatrkx_service.serving.embedded import ServerError, free_ports, launch
+from exatrkx_service.serving.guard import SHARED_MEMORY
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the embedded server is a Linux program"
@@ -33,7 +34,7 @@ def family(pid):
 
 
 def regions():
-    return set(embedded.SHARED_MEMORY.glob("exatrkx_*"))
+    return set(SHARED_MEMORY.glob("exatrkx_*"))
 
 
 def assert_all_gone(processes, url, before):
@@ -63,8 +64,9 @@ def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path
     before = regions()
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
         processes = family(server.process.pid)
-        assert len(processes) >= 2  # the server and the stub of its model
-        listening = [c for c in processes[0].net_connections() if c.status == psutil.CONN_LISTEN]
+        guard, triton, *models = processes
+        assert triton.name() == "tritonserver" and models
+        listening = [c for c in triton.net_connections() if c.status == psutil.CONN_LISTEN]
         assert len(listening) >= 3
         assert all(c.laddr.ip.removeprefix("::ffff:") == "127.0.0.1" for c in listening)
         for protocol in ("grpc", "http"):
@@ -110,19 +112,36 @@ def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_pa
     assert_all_gone(processes, url, before)
 
 
+def test_a_server_whose_owner_is_killed_while_it_loads_is_stopped(repository, root, tmp_path):
+    before = regions()
+    command = [sys.executable, Path(__file__).with_name("owner.py")]
+    command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    owner = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    log = tmp_path / "w" / "server.log"
+    while not (log.exists() and "loading: labeling" in log.read_text()):
+        assert owner.poll() is None
+        time.sleep(0.01)
+    processes = family(owner.pid)[1:]
+    owner.kill()
+    owner.wait()
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive and regions() <= before
+
+
 def test_a_server_that_dies_under_load_is_an_error(repository, settings, config, tmp_path):
     before = regions()
     events = {0: np.zeros((5, 3), np.float32)}
 
     def dies_after_some(tensors_, watch, request_id):
         if request_id.endswith("/30"):
-            server.process.kill()
+            processes[1].kill()
             server.process.wait()
         tensors_ |= tensors(5, [[0], [1]])
         step(tensors_, watch, request_id)
 
     with (
-        pytest.raises(ServerError, match="the server ended with code -9; the end of its log"),
+        pytest.raises(ServerError, match="the server ended with code 137; the end of its log"),
         launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
     ):
         processes = family(server.process.pid)

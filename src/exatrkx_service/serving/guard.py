@@ -1,0 +1,74 @@
+"""Runs a server that cannot outlive its owner; a program of its own, started by ``process``.
+
+The owner holds the other end of the standard input. When that closes, because the owner is done or
+because it was killed, the guard stops the server: SIGTERM, then SIGKILL. A signal from the kernel at the
+owner's death would not do: a Triton that is still loading its models forgets a SIGTERM. Whatever the
+server leaves, its model processes and its shared memory, the guard removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+_LIBC = ctypes.CDLL(None, use_errno=True)
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> None:
+    sys.stdin.buffer.read()
+    server.terminate()
+    try:
+        server.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def guard(timeout_s: float, region: str, command: list[str]) -> int:
+    """Runs the command until it ends or the standard input closes.
+
+    Args:
+        timeout_s: grace between SIGTERM and SIGKILL [s].
+        region: beginning of the names of its shared memory.
+        command: program and arguments.
+
+    Returns:
+        The command's exit code; 128 plus the number of the signal that ended it.
+    """
+    # The model processes of a server that was killed become the guard's children.
+    _LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Meant for the owner, who closes the input then. A handler, for a program would inherit
+        # that a signal is ignored.
+        signal.signal(number, lambda *_: None)
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+    )
+    threading.Thread(
+        target=_stop_when_the_owner_is_gone, args=(server, timeout_s), daemon=True
+    ).start()
+    code = server.wait()
+    leftover = psutil.Process().children(recursive=True)
+    for process in leftover:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(leftover)
+    for segment in SHARED_MEMORY.glob(f"{region}*"):
+        segment.unlink(missing_ok=True)
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    # os._exit: the thread may still wait for the input.
+    os._exit(guard(float(sys.argv[1]), sys.argv[2], sys.argv[3:]))

@@ -1,0 +1,61 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+# What a checkout holds that a run needs; results and caches stay where they are.
+NEEDED = ("Snakefile", "config", "workflow", "src", "envs", "model_repo", "profiles")
+IGNORE = shutil.ignore_patterns("__pycache__", "*.egg-info", "model.pt")
+
+
+class Checkout:
+    """A copy of the workflow in which Snakemake can be run without touching the original."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        for name in NEEDED:
+            source, target = root / name, folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=IGNORE)
+            else:
+                shutil.copy(source, target)
+
+    def overlay(self, name: str, **values) -> str:
+        """Writes a configuration overlay."""
+        (self.folder / name).write_text(yaml.safe_dump(values))
+        return name
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).with_name("snakemake")), "--cores", "2", *arguments]
+
+    def run(self, *arguments: str, fails: bool = False) -> str:
+        """Runs Snakemake; gives what it printed."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            # The copy's package, not the installed one, as a new checkout would have it.
+            env={**os.environ, "PYTHONPATH": ""},
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output
+        return output
+
+
+@pytest.fixture(scope="session")
+def make_checkout(tmp_path_factory, root):
+    return lambda: Checkout(tmp_path_factory.mktemp("checkout"), root)
+
+
+@pytest.fixture(scope="session")
+def smoke(make_checkout):
+    """A checkout in which the smoke configuration has been run."""
+    checkout = make_checkout()
+    checkout.output = checkout.run("--configfile", "config/smoke.yaml")
+    return checkout

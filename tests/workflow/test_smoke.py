@@ -1,0 +1,168 @@
+"""A real run of the workflow at smoke size: real events, networks, server and measurements."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+from exatrkx_service.options import STAGES
+
+SMOKE = ("--configfile", "config/smoke.yaml")
+OPTIONS = ["S0", "S1", "S2", "S3", "S4", "S5"]
+
+
+@pytest.fixture(scope="module")
+def results(smoke):
+    return smoke.folder / "results" / "smoke"
+
+
+@pytest.fixture(scope="module")
+def samples(results):
+    return pd.concat([pd.read_parquet(path) for path in results.glob("timings/*/*.parquet")])
+
+
+def servers():
+    """Server processes and stubs that run on this machine."""
+    names = ("tritonserver", "triton_python_b")
+    return {p.pid for p in psutil.process_iter(["name"]) if p.info["name"].startswith(names)}
+
+
+def test_every_option_is_measured_and_gives_the_same_tracks(results):
+    summary = pd.read_csv(results / "summary.csv")
+    assert summary.option.unique().tolist() == OPTIONS
+    assert summary.concurrency.tolist() == [1, 2] * len(OPTIONS)
+    assert (summary.n_events == 5).all() and (summary.n_failed == 0).all()
+    assert summary.tracks_identical.all()
+    assert (summary.ci95_low_ms <= summary.mean_ms).all()
+    assert (summary.mean_ms <= summary.ci95_high_ms).all()
+    assert (summary[summary.option == "S0"].slowdown_vs_S0 == 1).all()
+
+
+def test_every_event_is_measured_equally_often(samples):
+    counts = samples[samples.part == "total"].groupby(["option", "concurrency", "event"]).size()
+    assert len(counts) == len(OPTIONS) * 2 * 5 and (counts == 2).all()
+
+
+def test_the_parts_add_up_and_none_is_negative(samples):
+    sample = ["option", "concurrency", "repetition", "event"]
+    total = samples[samples.part == "total"].groupby(sample).duration_ns.sum()
+    parts = samples[samples.part != "total"].groupby(sample).duration_ns.sum()
+    assert ((total - parts).abs() <= 0.01 * total).all()
+    assert samples.duration_ns.min() >= 0
+
+
+def test_every_stage_is_booked_where_its_option_runs_it(samples, config):
+    for option, entry in config["options"].items():
+        rows = samples[samples.option == option]
+        served = STAGES if isinstance(entry["serve"], str) else entry["serve"]
+        for stage in STAGES:
+            part = "compute_infer" if stage in served else "compute"
+            other = {"compute", "compute_infer"} - {part}
+            parts = set(rows[rows.stage == stage].part)
+            assert part in parts and not parts & other, (option, stage)
+
+
+def test_the_tables_agree(results):
+    summary = pd.read_csv(results / "summary.csv").set_index(["option", "concurrency"])
+    breakdown = pd.read_csv(results / "breakdown.csv").groupby(["option", "concurrency"])
+    np.testing.assert_allclose(breakdown.mean_ms.sum()[summary.index], summary.mean_ms, rtol=0.01)
+    np.testing.assert_allclose(breakdown.share.sum(), 1, rtol=0.01)
+
+
+def test_the_tracks_are_tracks(results):
+    physics = json.loads((results / "physics.json").read_text())
+    assert physics["technical efficiency"]["total"] > 100
+    assert physics["technical efficiency"]["value"] > 0.9
+
+
+def test_every_output_is_there(results):
+    for figure in (
+        *("comparison", "overhead", "latency_vs_concurrency", "throughput_vs_concurrency"),
+        *("latency_distribution", "time_vs_space_points", "ensemble_timeline"),
+    ):
+        assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+        assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+    page = (results / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 7
+    provenance = json.loads((results / "provenance.json").read_text())
+    assert provenance["common"]["software"]["torch"] and provenance["common"]["machine"]["cpu"]
+    assert (results / "logs" / "measure" / "S4_round1.server.log").stat().st_size > 0
+
+
+def test_a_second_run_does_nothing(smoke):
+    assert "Nothing to be done" in smoke.run(*SMOKE)
+
+
+def test_plots_are_made_from_existing_timings(smoke, results):
+    before = {path: path.stat().st_mtime_ns for path in results.glob("timings/*/*")}
+    for path in results.glob("figures/*"):
+        path.unlink()
+    smoke.run("plots", *SMOKE)
+    assert len(list(results.glob("figures/*.png"))) == 7
+    assert before == {path: path.stat().st_mtime_ns for path in results.glob("timings/*/*")}
+
+
+def test_an_option_can_be_repeated_alone(smoke):
+    plan = smoke.run("S3", "--forcerun", "measure", "--dry-run", *SMOKE)
+    assert "Measuring S3" in plan
+    assert not any(f"Measuring {option}" in plan for option in OPTIONS if option != "S3")
+
+
+def test_an_option_of_the_users_own(smoke):
+    overlay = smoke.overlay("mine.yaml", options={"S6": {"serve": ["gnn"]}})
+    smoke.run("S6", "--configfile", "config/smoke.yaml", overlay)
+    path = smoke.folder / "results/smoke/timings/S6/round1.parquet"
+    rows = pd.read_parquet(path)
+    remote = set(rows[rows.part == "transfer"].stage)
+    assert remote == {"gnn"}
+    reference = pd.read_parquet(smoke.folder / "results/smoke/reference.parquet")
+    found = rows[rows.part == "total"].drop_duplicates("event").set_index("event").labels_sha256
+    assert found.to_dict() == reference.set_index("event").labels_sha256.to_dict()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_server(smoke, number):
+    before = servers()
+    process = subprocess.Popen(
+        smoke.command("S1", "--forcerun", "measure", *SMOKE),
+        cwd=smoke.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not servers() - before:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    # As a terminal does: Ctrl-C goes to all processes in its foreground.
+    os.killpg(process.pid, number)
+    process.wait(60)
+    psutil.wait_procs([psutil.Process(pid) for pid in servers() - before], timeout=40)
+    assert not servers() - before
+    smoke.run("S1", *SMOKE)  # and the next run does what is left
+
+
+def test_a_killed_measuring_job_leaves_no_server(smoke):
+    before = servers()
+    process = subprocess.Popen(
+        smoke.command("S5", "--forcerun", "measure", *SMOKE),
+        cwd=smoke.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not servers() - before:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    server = next(p for p in map(psutil.Process, servers() - before) if "server" in p.name())
+    guard = server.parent()
+    guard.parent().kill()  # the job
+    psutil.wait_procs([psutil.Process(pid) for pid in servers() - before], timeout=40)
+    assert not servers() - before
+    assert process.wait(60) != 0

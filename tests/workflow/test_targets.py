@@ -1,0 +1,46 @@
+"""Targets, and configurations that are refused before any job runs."""
+
+import pytest
+
+TARGETS = ["all", "events", "train", "export", "reference", "aggregate", "plots", "report"]
+
+
+@pytest.fixture(scope="module")
+def checkout(make_checkout):
+    return make_checkout()
+
+
+@pytest.mark.parametrize("target", [*TARGETS, *(f"S{i}" for i in range(6))])
+def test_every_target_can_be_planned(checkout, target):
+    assert "This was a dry-run" in checkout.run("--dry-run", target)
+
+
+def test_an_option_needs_the_measurements_of_itself_alone(checkout):
+    plan = checkout.run("--dry-run", "S3")
+    assert plan.count("Measuring S3, round") == 2 and "Measuring S1" not in plan
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"measure": {"concurency": [1]}}, "measure.concurency: unknown key; did you mean conc"),
+        ({"measure": {"concurrency": [0]}}, "measure.concurrency[0]: found 0, expected at least 1"),
+        ({"measure": {"rounds": "two"}}, "measure.rounds: found 'two', expected integer"),
+        ({"options": {"S6": {"serve": ["gnnn"]}}}, "options.S6.serve[0]: found 'gnnn', expected"),
+        ({"options": {"plots": {"serve": []}}}, "options.plots: is a target of the workflow"),
+        ({"train": {"seed": 20231}}, "train.seed: 20231 is events.seed too"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(checkout, values, message):
+    output = checkout.run("--configfile", checkout.overlay("wrong.yaml", **values), fails=True)
+    assert message in output
+    assert "Traceback" not in output and "rule " not in output
+
+
+def test_a_corrupt_weights_file_is_named(make_checkout):
+    checkout = make_checkout()
+    weights = checkout.folder / "src/exatrkx_service/models/weights/gnn.safetensors"
+    weights.write_bytes(b"corrupt")
+    output = checkout.run("export", fails=True)
+    assert "error: " in output and "gnn.safetensors" in output
+    assert not (checkout.folder / "model_repo/gnn/1/model.pt").exists()
