@@ -30,7 +30,10 @@ _LIMITS = {
     "exclusiveMaximum": "less than",
 }
 # An option's name is a target too, so it must not be one of these.
-TARGETS = {"all", "events", "train", "export", "reference", "measure", "aggregate", "plots", "report"}
+TARGETS = {
+    *("all", "events", "train", "export", "reference"),
+    *("measure", "aggregate", "plots", "report"),
+}
 
 
 class ConfigError(ValueError):

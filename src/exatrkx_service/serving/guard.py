@@ -1,9 +1,9 @@
 """Runs a server that cannot outlive its owner; a program of its own, started by ``process``.
 
 The owner holds the other end of the standard input. When that closes, because the owner is done or
-because it was killed, the guard stops the server: SIGTERM, then SIGKILL. A signal from the kernel at the
-owner's death would not do: a Triton that is still loading its models forgets a SIGTERM. Whatever the
-server leaves, its model processes and its shared memory, the guard removes.
+because it was killed, the guard stops the server: SIGTERM, then SIGKILL. A signal from the kernel
+at the owner's death would not do: a Triton that is still loading its models dies of a SIGTERM and
+leaves their processes. What the server leaves, processes and shared memory, the guard removes.
 """
 
 from __future__ import annotations

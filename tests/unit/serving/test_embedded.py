@@ -64,7 +64,7 @@ def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path
     before = regions()
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
         processes = family(server.process.pid)
-        guard, triton, *models = processes
+        _, triton, *models = processes
         assert triton.name() == "tritonserver" and models
         listening = [c for c in triton.net_connections() if c.status == psutil.CONN_LISTEN]
         assert len(listening) >= 3

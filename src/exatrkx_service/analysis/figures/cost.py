@@ -193,6 +193,7 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
     """One option: a bar per request, its parts stacked, the sums written behind it."""
     y = np.arange(len(lane))
     left = np.zeros(len(lane))
+    reach = left.copy()  # where the bars with their intervals end
     extra = rows[~is_compute(rows)]
     for part, colour in PART_COLOURS.items():
         name = "compute_infer" if part == "compute" else part
@@ -202,14 +203,16 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
         width = bars.mean_ms.fillna(0).to_numpy()
         axes.barh(y, width, 0.72, left, color=colour, edgecolor="white", lw=0.4)
         left += width
-        axes.errorbar(left, y, xerr=error_bars(bars), fmt="none", ecolor="black", elinewidth=0.9)
+        interval = np.nan_to_num(error_bars(bars))
+        axes.errorbar(left, y, xerr=interval, fmt="none", ecolor="black", elinewidth=0.9)
+        reach = np.maximum(reach, left + interval[1])
     compute = rows[is_compute(rows)].groupby("stage").mean_ms.sum()
     for i, stage in enumerate(lane):
         text = f"{left[i]:.2f} ms"
         if stage in compute.index:
             text += f"  (compute {compute[stage]:.2f} ms)"
         axes.annotate(
-            text, (left[i], i), (4, 0), textcoords="offset points", va="center", fontsize=8.5
+            text, (reach[i], i), (4, 0), textcoords="offset points", va="center", fontsize=8.5
         )
     axes.set_yticks(y, [STAGE_NAMES[stage] for stage in lane])
     axes.set_ylim(len(lane) - 0.5, -0.5)
