@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ from jsonschema.validators import extend
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
-_NUMBERS = {"integer": "an integer", "number": "a number"}
 _KINDS = {
-    **_NUMBERS,
+    "integer": "integer",
+    "number": "number",
     "string": "text",
     "array": "a list",
     "object": "a mapping of keys to values",
@@ -58,6 +59,7 @@ _Validator = extend(
 )
 
 
+@functools.cache
 def read_schema(schema_path: Path = SCHEMA) -> dict[str, Any]:
     """Reads the JSON schema of the configuration."""
     return yaml.safe_load(schema_path.read_text(encoding="utf-8"))
@@ -87,8 +89,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     _fill(filled, schema)
     if filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
-            f"{source}: train.seed: found {filled['train']['seed']}, which is events.seed too; "
-            "expected another, for networks must not be measured on the events they learned from"
+            f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected another, "
+            "for networks must not be measured on the events they learned from"
         )
     if taken := TARGETS & set(filled["options"]):
         raise ConfigError(
@@ -112,20 +114,21 @@ def _explain(error: ValidationError) -> str:
     if rule == "additionalProperties":
         known = list(schema["properties"])
         unknown = next(key for key in error.instance if key not in known)
-        expected = f"one of {', '.join(known)}"
-        return f"{_key([*path, unknown])}: unknown key; {_near(unknown, known, expected)}"
+        hint = _near(unknown, known) or f"expected one of {', '.join(known)}"
+        return f"{_key([*path, unknown])}: unknown key; {hint}"
     if rule == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"{_key([*path, missing])}: missing key"
     if "enum" in schema:
         choices = list(map(str, schema["enum"]))
         also = ", or a list of stages" if path[-1:] == ["serve"] else ""
-        expected = _near(error.instance, choices, f"one of {', '.join(choices)}{also}")
+        near = _near(error.instance, choices)
+        expected = f"one of {', '.join(choices)}{also}" + (f"; {near}" if near else "")
     else:
-        expected = f"expected {_describe(schema)}"
+        expected = _limits(schema) if rule in _LIMITS else _describe(schema)
     found = repr(error.instance)
     found = found if len(found) <= 60 else f"{found[:57]}..."
-    return f"{_key(path)}: found {found}, {expected}"
+    return f"{_key(path)}: found {found}, expected {expected}"
 
 
 def _key(path: list[Any]) -> str:
@@ -133,25 +136,29 @@ def _key(path: list[Any]) -> str:
     return text.removeprefix(".") or "configuration"
 
 
-def _near(word: object, known: list[str], expected: str) -> str:
+def _near(word: object, known: list[str]) -> str:
     near = difflib.get_close_matches(str(word), known, n=1)
-    return f"expected {expected}" + (f"; did you mean {near[0]}?" if near else "")
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _limits(rule: dict[str, Any]) -> str:
+    return " and ".join(f"{text} {rule[name]}" for name, text in _LIMITS.items() if name in rule)
 
 
 def _describe(rule: dict[str, Any]) -> str:
     """What a rule of the schema allows, in words."""
     if "enum" in rule:
-        return f"one of {', '.join(map(str, rule['enum']))}"
+        choices = ", ".join(map(str, rule["enum"]))
+        return f"one of {choices}" if len(rule["enum"]) > 1 else choices
     if "pattern" in rule:
         return "a name of letters, digits, - and _ that begins with a letter"
     kind = rule.get("type", "array" if "items" in rule else "object")
-    if kind in _NUMBERS:
-        limits = [f"{text} {rule[name]}" for name, text in _LIMITS.items() if name in rule]
-        return " ".join([_KINDS[kind], " and ".join(limits)]).strip()
+    if _limits(rule):
+        return f"{_KINDS[kind]}, {_limits(rule)}"
     if kind == "array":
         extent = "one or more" if rule.get("minItems") else "none or more"
         twice = ", none of them twice" if rule.get("uniqueItems") else ""
-        return f"a list of {extent}, each {_describe(rule['items'])}{twice}"
+        return f"a list of {extent}, each of them {_describe(rule['items'])}{twice}"
     least = rule.get("minLength", rule.get("minProperties", 0))
     return _KINDS[kind] + (", not empty" if least else "")
 
