@@ -30,10 +30,10 @@ _LIMITS = {
     "maximum": "at most",
     "exclusiveMaximum": "less than",
 }
-# An option's name is a target too, so it must not be one of these.
+# An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
-    *("all", "events", "train", "export", "reference"),
-    *("measure", "aggregate", "plots", "report"),
+    *("all", "events", "generate_events", "train", "train_network", "export", "export_network"),
+    *("reference", "measure", "aggregate", "summarise", "plots", "plot", "report", "write_report"),
 }
 
 
@@ -89,8 +89,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     _fill(filled, schema)
     if filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
-            f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected another, "
-            "for networks must not be measured on the events they learned from"
+            f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
+            "another, for networks must not be measured on the events they learned from"
         )
     if taken := TARGETS & set(filled["options"]):
         raise ConfigError(
@@ -158,7 +158,7 @@ def _describe(rule: dict[str, Any]) -> str:
     if kind == "array":
         extent = "one or more" if rule.get("minItems") else "none or more"
         twice = ", none of them twice" if rule.get("uniqueItems") else ""
-        return f"a list of {extent}, each of them {_describe(rule['items'])}{twice}"
+        return f"a list of {extent}, each {_describe(rule['items'])}{twice}"
     least = rule.get("minLength", rule.get("minProperties", 0))
     return _KINDS[kind] + (", not empty" if least else "")
 

@@ -129,7 +129,7 @@ def test_an_overlay_adds_an_option(config):
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6", None, "options.S6: found None, expected a mapping of keys to values"),
-        ("options.S6.server", [], "options.S6.server: unknown key; expected one of serve"),
+        ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
         ("options.S 6", {"serve": []}, "found 'S 6', expected a name of letters, digits, - and _"),
     ],
 )

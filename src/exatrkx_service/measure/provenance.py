@@ -12,7 +12,15 @@ from typing import Any
 import psutil
 
 PACKAGES = (
-    *("exatrkx-service", "torch", "torch-geometric", "faiss-cpu", "faiss-gpu-cu12", "numpy"),
+    *(
+        "exatrkx-service",
+        "torch",
+        "torch-geometric",
+        "faiss-cpu",
+        "faiss-gpu",
+        "faiss-gpu-cu12",
+        "numpy",
+    ),
     *("scipy", "tritonclient", "nvidia-pytriton", "grpcio", "snakemake", "pyacts", "pythia8mc"),
 )
 

@@ -82,7 +82,9 @@ def read_trace(path: Path) -> dict[str, Request]:
     try:
         entries = json.loads(path.read_text())
     except FileNotFoundError:
-        raise TraceError(f"{path}: the server wrote no trace; was it killed before its end?") from None
+        raise TraceError(
+            f"{path}: the server wrote no trace; was it killed before its end?"
+        ) from None
     except json.JSONDecodeError as error:
         raise TraceError(f"{path}: expected a complete JSON trace: {error}") from None
     requests: dict[int, Request] = {}

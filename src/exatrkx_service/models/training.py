@@ -169,9 +169,11 @@ def train_gnn(
 
     def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
         edges = graph(event)
-        same, weight = same_particle(event, edges), _edge_weight(event, edges)
+        # Consecutive points alone: with all pairs of a particle as the target, edges that skip a
+        # layer stay, and each is one more chance to join two tracks.
+        true, weight = is_true(event, edges), _edge_weight(event, edges)
         logits = network.logits(torch.from_numpy(event.space_points), torch.from_numpy(edges))
-        return _cross_entropy(logits, same, weight)
+        return _cross_entropy(logits, true, weight)
 
     stage = _Stage("gnn", events, destination, train, pipeline, cache)
     return stage.run(loss, graph, checkpoint, progress)
@@ -298,8 +300,8 @@ class _Stage:
 
 
 def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
-    """float32 (E,): 1, or more for an edge between two points of HNL decay products."""
-    hnl = same_particle(event, edges) & event.from_hnl[edges[0]]
+    """float32 (E,): 1, or more for a true edge of an HNL decay product."""
+    hnl = is_true(event, edges) & event.from_hnl[edges[0]]
     return np.where(hnl, np.float32(HNL_WEIGHT), np.float32(1.0))
 
 

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +134,10 @@ def _environment(triton: Path, threads: int) -> dict[str, str]:
     return {
         **os.environ,
         **devices.thread_environment(threads),
-        "LD_LIBRARY_PATH": str(packages / "nvidia_pytriton.libs"),
+        # The second is for the stub's libpython, which may not be on the system's path.
+        "LD_LIBRARY_PATH": ":".join(
+            [str(packages / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
+        ),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         # The package's own folder as well: an editable installation is not found by the stub.
         "PYTHONPATH": f"{Path(exatrkx_service.__file__).parents[1]}:{packages}",
