@@ -11,11 +11,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: run smoke test lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
-	@$(SNAKEMAKE) --cores all --quiet host rules reason
+	@$(SNAKEMAKE) --cores all --quiet host reason
 	@$(BIN)/python -m exatrkx_service.analysis.table results
 
 smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
-	@$(SNAKEMAKE) --cores all --quiet host rules reason --configfile config/smoke.yaml
+	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
 	@$(BIN)/python -m exatrkx_service.analysis.table results/smoke
 
 test: $(STAMP)  ## all tests, with those of format and lint
