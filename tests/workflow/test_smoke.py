@@ -126,11 +126,10 @@ def test_an_option_of_the_users_own(smoke):
     assert found.to_dict() == reference.set_index("event").labels_sha256.to_dict()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_server(smoke, number):
-    before = servers()
+def start_measuring(smoke, option, before):
+    """Starts to measure an option anew; returns when its server is there."""
     process = subprocess.Popen(
-        smoke.command("S1", "--forcerun", "measure", *SMOKE),
+        smoke.command(option, "--forcerun", "measure", *SMOKE),
         cwd=smoke.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -140,6 +139,13 @@ def test_an_interrupted_run_leaves_no_server(smoke, number):
     while not servers() - before:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.2)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_server(smoke, number):
+    before = servers()
+    process = start_measuring(smoke, "S1", before)
     # As a terminal does: Ctrl-C goes to all processes in its foreground.
     os.killpg(process.pid, number)
     process.wait(60)
@@ -150,16 +156,7 @@ def test_an_interrupted_run_leaves_no_server(smoke, number):
 
 def test_a_killed_measuring_job_leaves_no_server(smoke):
     before = servers()
-    process = subprocess.Popen(
-        smoke.command("S5", "--forcerun", "measure", *SMOKE),
-        cwd=smoke.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 60
-    while not servers() - before:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.2)
+    process = start_measuring(smoke, "S5", before)
     server = next(p for p in map(psutil.Process, servers() - before) if "server" in p.name())
     guard = server.parent()
     guard.parent().kill()  # the job

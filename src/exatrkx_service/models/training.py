@@ -2,7 +2,7 @@
 
 After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). True edges join consecutive space points of one
 particle; edges between points of one particle that are not consecutive count neither as true nor as
-false for embedding and filter, and as true for the GNN: they hold a track together.
+false for embedding and filter, and as false for the GNN.
 """
 
 from __future__ import annotations
