@@ -102,7 +102,13 @@ def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_pa
     command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
     owner = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        # Where the tests run in the background, Ctrl-C is ignored, and that would be inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     pid, url = owner.stdout.readline().split()
     processes = family(int(pid))
