@@ -145,9 +145,9 @@ def _environment(triton: Path, threads: int) -> dict[str, str]:
 
 
 def _wait_ready(
-    process: Popen, url: str, models: Sequence[str], log: Path, timeout_s: float
+    process: Popen, ports: Mapping[str, int], models: Sequence[str], log: Path, timeout_s: float
 ) -> str:
-    """Waits until the server and its models are ready; gives the server's version."""
+    """Waits until the server, its models and all its ports are ready; gives its version."""
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(InferenceServerException),
@@ -159,11 +159,17 @@ def _wait_ready(
         code = process.poll()
         if code is not None:
             raise ServerError(f"the server ended with code {code} at start; {_tail(log)}")
-        with grpcclient.InferenceServerClient(url) as client:
+        with grpcclient.InferenceServerClient(f"{LOOPBACK}:{ports['grpc']}") as client:
             for model in models:
                 if not client.is_model_ready(model):
                     raise InferenceServerException(f"model {model} is not ready")
-            return client.get_server_metadata().version
+            version = client.get_server_metadata().version
+        # Triton opens the gRPC port first; HTTP and metrics may come a moment later.
+        for name, port in ports.items():
+            with socket.socket() as probe:
+                if probe.connect_ex((LOOPBACK, port)) != 0:
+                    raise InferenceServerException(f"the {name} port is not open")
+        return version
 
     try:
         return ask()
@@ -210,7 +216,6 @@ def launch(
     _check_free(ports)
     region = f"exatrkx_{secrets.token_hex(6)}_"
     log = work / "server.log"
-    url = f"{LOOPBACK}:{ports['grpc']}"
     with guarded_process(
         _command(triton, work, models, ports, region),
         _environment(triton, pipeline["threads"]),
@@ -218,9 +223,9 @@ def launch(
         region=region,
         stop_timeout_s=settings["stop_timeout_s"],
     ) as process:
-        version = _wait_ready(process, url, models, log, settings["start_timeout_s"])
+        version = _wait_ready(process, ports, models, log, settings["start_timeout_s"])
         yield Server(
-            grpc_url=url,
+            grpc_url=f"{LOOPBACK}:{ports['grpc']}",
             http_url=f"{LOOPBACK}:{ports['http']}",
             version=version,
             process=process,

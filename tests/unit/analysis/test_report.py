@@ -84,7 +84,7 @@ def test_the_page_holds_results_validity_and_provenance(tables, image):
         "git checkout 0123abc",
         "&lt;Fast &amp; Co&gt;",
         "A100",
-        "filter_cut: 0.01",
+        f"filter_cut: {CONFIG['pipeline']['filter_cut']}",
     ]:
         assert expected in text
 

@@ -33,17 +33,19 @@ def family(pid):
     return [process, *process.children(recursive=True)]
 
 
-def regions():
-    return set(SHARED_MEMORY.glob("exatrkx_*"))
+def region_of(processes):
+    """Beginning of the names of a server's shared memory: an argument of its guard."""
+    arguments = processes[0].cmdline()
+    return arguments[arguments.index("exatrkx_service.serving.guard") + 2]
 
 
-def assert_all_gone(processes, url, before):
+def assert_all_gone(processes, url, region):
     """No process, port or shared memory is left; the server gets time to stop by itself."""
     _, alive = psutil.wait_procs(processes, timeout=30)
     assert not alive, alive
     with socket.socket() as probe:
         assert probe.connect_ex((url.split(":")[0], int(url.split(":")[1]))) != 0
-    assert regions() <= before
+    assert not list(SHARED_MEMORY.glob(f"{region}*"))
 
 
 def labeling_step(server, protocol="grpc"):
@@ -61,9 +63,9 @@ def tensors(n, edges):
 
 
 def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path):
-    before = regions()
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
         processes = family(server.process.pid)
+        region = region_of(processes)
         _, triton, *models = processes
         assert triton.name() == "tritonserver" and models
         listening = [c for c in triton.net_connections() if c.status == psutil.CONN_LISTEN]
@@ -81,23 +83,22 @@ def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path
                 )
             client.close()
     assert server.trace.is_file()
-    assert_all_gone(processes, server.grpc_url, before)
+    assert_all_gone(processes, server.grpc_url, region)
 
 
 def test_leaves_nothing_behind_after_an_exception(repository, settings, config, tmp_path):
-    before = regions()
     with (
         pytest.raises(KeyError),
         launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
     ):
         processes = family(server.process.pid)
+        region = region_of(processes)
         raise KeyError
-    assert_all_gone(processes, server.grpc_url, before)
+    assert_all_gone(processes, server.grpc_url, region)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_path, number):
-    before = regions()
     command = [sys.executable, Path(__file__).with_name("owner.py")]
     command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
@@ -112,14 +113,14 @@ def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_pa
     )
     pid, url = owner.stdout.readline().split()
     processes = family(int(pid))
+    region = region_of(processes)
     owner.send_signal(number)
     assert owner.wait(40) != 0
     owner.stdout.close()
-    assert_all_gone(processes, url, before)
+    assert_all_gone(processes, url, region)
 
 
 def test_a_server_whose_owner_is_killed_while_it_loads_is_stopped(repository, root, tmp_path):
-    before = regions()
     command = [sys.executable, Path(__file__).with_name("owner.py")]
     command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
     environment = {**os.environ, "PYTHONPATH": str(root / "src")}
@@ -129,14 +130,14 @@ def test_a_server_whose_owner_is_killed_while_it_loads_is_stopped(repository, ro
         assert owner.poll() is None
         time.sleep(0.01)
     processes = family(owner.pid)[1:]
+    region = region_of(processes)
     owner.kill()
     owner.wait()
     _, alive = psutil.wait_procs(processes, timeout=60)
-    assert not alive and regions() <= before
+    assert not alive and not list(SHARED_MEMORY.glob(f"{region}*"))
 
 
 def test_a_server_that_dies_under_load_is_an_error(repository, settings, config, tmp_path):
-    before = regions()
     events = {0: np.zeros((5, 3), np.float32)}
 
     def dies_after_some(tensors_, watch, request_id):
@@ -151,6 +152,7 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
         launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
     ):
         processes = family(server.process.pid)
+        region = region_of(processes)
         client, step = labeling_step(server)
         run_load(
             lambda: (Pipeline([dies_after_some]), client.close),
@@ -161,7 +163,7 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
             tag="x",
             check=server.check_alive,
         )
-    assert_all_gone(processes, server.grpc_url, before)
+    assert_all_gone(processes, server.grpc_url, region)
 
 
 def test_a_taken_port_is_named(repository, settings, config, tmp_path):
@@ -187,15 +189,18 @@ def test_a_corrupt_model_shows_in_the_error(repository, settings, config, tmp_pa
     assert time.monotonic() - start < settings["start_timeout_s"], "not noticed before the deadline"
 
 
-def test_a_server_that_is_not_ready_in_time_is_an_error(repository, settings, config, tmp_path):
+def test_a_server_that_is_not_ready_in_time_is_an_error(
+    repository, settings, config, tmp_path, monkeypatch
+):
+    token = f"late{os.getpid()}"
+    monkeypatch.setattr(embedded.secrets, "token_hex", lambda n: token)
     settings["start_timeout_s"] = 0.01
-    before = regions()
     with (
         pytest.raises(ServerError, match=r"not ready within server.start_timeout_s = 0.01 s"),
         launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]),
     ):
         pass
-    assert regions() <= before
+    assert not list(SHARED_MEMORY.glob(f"exatrkx_{token}*"))
 
 
 def test_an_absent_executable_is_named(monkeypatch, tmp_path):
