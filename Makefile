@@ -26,7 +26,7 @@ lint: $(STAMP)  ## format and lint alone
 
 format: $(STAMP)  ## put the code in form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
-	@$(BIN)/snakefmt --quiet Snakefile workflow
+	@$(BIN)/snakefmt Snakefile workflow
 
 # The stamp is the last thing made, so an installation that was interrupted is done again.
 $(STAMP): requirements.lock requirements-slurm.lock pyproject.toml

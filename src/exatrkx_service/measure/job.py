@@ -91,11 +91,9 @@ def measure(
             )
             window = time.monotonic() - window
             timed += window
-            count, failed = (
-                len(samples[concurrency]),
-                sum(bool(s.error) for s in samples[concurrency]),
-            )
-            say(f"concurrency {concurrency}: {count} events in {window:.1f} s, {failed} failed")
+            done = samples[concurrency]
+            failed = sum(bool(sample.error) for sample in done)
+            say(f"concurrency {concurrency}: {len(done)} events in {window:.1f} s, {failed} failed")
         facts["timed_s"] = timed
         if server:
             server.check_alive()

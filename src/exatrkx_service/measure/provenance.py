@@ -12,16 +12,17 @@ from typing import Any
 import psutil
 
 PACKAGES = (
+    *("exatrkx-service", "torch", "torch-geometric", "faiss-cpu", "faiss-gpu", "faiss-gpu-cu12"),
     *(
-        "exatrkx-service",
-        "torch",
-        "torch-geometric",
-        "faiss-cpu",
-        "faiss-gpu",
-        "faiss-gpu-cu12",
         "numpy",
+        "scipy",
+        "tritonclient",
+        "nvidia-pytriton",
+        "grpcio",
+        "snakemake",
+        "pyacts",
+        "pythia8mc",
     ),
-    *("scipy", "tritonclient", "nvidia-pytriton", "grpcio", "snakemake", "pyacts", "pythia8mc"),
 )
 
 
