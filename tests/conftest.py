@@ -19,7 +19,7 @@ def root() -> Path:
     return ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def config() -> dict:
-    """The default configuration."""
+    """The default configuration, each test's own to change."""
     return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

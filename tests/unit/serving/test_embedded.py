@@ -179,7 +179,9 @@ def test_a_taken_port_is_named(repository, settings, config, tmp_path):
 
 
 def test_a_corrupt_model_shows_in_the_error(repository, settings, config, tmp_path):
-    (repository / "gnn" / "1" / "model.pt").write_bytes(b"corrupt")
+    version = repository / "gnn" / "1"
+    version.mkdir(exist_ok=True)  # a new checkout has none: all of it is exported
+    (version / "model.pt").write_bytes(b"corrupt")
     start = time.monotonic()
     with (
         pytest.raises(ServerError, match=r"(?s)ended with code 1 at start; .*gnn.*TorchScript"),
