@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import faiss
 import numpy as np
+
+_local = threading.local()
 
 
 def build_edges(
@@ -62,13 +66,19 @@ def _range_search(
     return points[kept], neighbours[kept], True
 
 
+def _gpu() -> faiss.StandardGpuResources:
+    """This thread's memory on the GPU: it is slow to allocate, and not for several threads."""
+    if not hasattr(_local, "gpu"):
+        _local.gpu = faiss.StandardGpuResources()
+    return _local.gpu
+
+
 def _knn_search_gpu(
     embedding: np.ndarray, radius: float, k_max: int
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """The ``k_max`` nearest neighbours of each point on the GPU, cut at the radius."""
     n = len(embedding)
-    resources = faiss.StandardGpuResources()
-    distances, neighbours = faiss.knn_gpu(resources, embedding, embedding, min(k_max + 1, n))
+    distances, neighbours = faiss.knn_gpu(_gpu(), embedding, embedding, min(k_max + 1, n))
     inside = distances < radius * radius
     points = np.broadcast_to(np.arange(n)[:, None], inside.shape)[inside]
     return points, neighbours[inside], True

@@ -13,6 +13,11 @@ from typing import Any
 
 import numpy as np
 
+# Arrays received over the network are read-only views of the message. No stage writes to its
+# inputs, so that is safe; torch would warn of every process's first. Set once, and not around each
+# conversion: `warnings.catch_warnings` must not be used by several threads.
+warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+
 
 @dataclass(frozen=True)
 class StageSpec:
@@ -60,9 +65,5 @@ def to_tensor(array: Any, device: str) -> Any:
     import torch
 
     if isinstance(array, np.ndarray):
-        with warnings.catch_warnings():
-            # Arrays received over the network are read-only views of the message. No stage
-            # writes to its inputs, so that is safe; torch would warn of every process's first.
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            array = torch.from_numpy(array)
+        array = torch.from_numpy(array)
     return array.to(device)
