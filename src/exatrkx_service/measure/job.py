@@ -75,23 +75,24 @@ def measure(
             return placement.pipeline(client), client.close
 
         check = server.check_alive if server else lambda: None
-        _warm_up(make_pipeline, pick_warmup(events, plan["warmup_events"]))
+        warmup = pick_warmup(events, plan["warmup_events"])
+        _warm_up(make_pipeline, warmup)
         facts["warmup_s"] = time.monotonic() - begin - facts["start_s"]
         timed = 0.0
         for concurrency in plan["concurrency"]:
-            window = time.monotonic()
-            samples[concurrency] = run_load(
+            samples[concurrency] = done = run_load(
                 make_pipeline,
                 events,
+                first=max(warmup.values(), key=len),
                 concurrency=concurrency,
                 repetitions=plan["repetitions"],
                 seed=round_number * 1000 + concurrency,
                 tag=f"c{concurrency}",
                 check=check,
             )
-            window = time.monotonic() - window
+            end_ns = max(sample.start_ns + sample.duration_ns for sample in done)
+            window = (end_ns - min(sample.start_ns for sample in done)) / 1e9
             timed += window
-            done = samples[concurrency]
             failed = sum(bool(sample.error) for sample in done)
             say(f"concurrency {concurrency}: {len(done)} events in {window:.1f} s, {failed} failed")
         facts["timed_s"] = timed

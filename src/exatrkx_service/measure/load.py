@@ -69,6 +69,7 @@ def run_load(
     make_pipeline: Callable[[], tuple[Pipeline, Callable[[], None]]],
     events: Mapping[int, np.ndarray],
     *,
+    first: np.ndarray,
     concurrency: int,
     repetitions: int,
     seed: int,
@@ -78,12 +79,15 @@ def run_load(
     """Sends every event ``repetitions`` times from ``concurrency`` clients.
 
     A closed loop: a client sends its next event when the last one is done, so ``concurrency``
-    events are under way at any time but the very end. The order is random, from ``seed``.
+    events are under way at any time but the very end. The order is random, from ``seed``. Before
+    the clock starts each client sends one event that is not recorded, for the first request of a
+    connection opens it.
 
     Args:
         make_pipeline: gives one client's pipeline and the function that closes it. Called in the
             client's thread, before the clock starts.
         events: space points by event number.
+        first: space points of the event that each client sends before the clock starts.
         concurrency: number of clients.
         repetitions: how often each event is sent.
         seed: of the order.
@@ -94,7 +98,8 @@ def run_load(
         One sample per event and repetition, those that failed included.
 
     Raises:
-        Exception: what ``check`` raised, or the first error of a client that is no failed request.
+        Exception: what ``check`` raised, or the first error of a client that is no failed request
+            of a recorded event.
     """
     order = [(event, repetition) for repetition in range(repetitions) for event in events]
     np.random.default_rng(seed).shuffle(order)
@@ -109,6 +114,7 @@ def run_load(
         close: Callable[[], None] | None = None
         try:
             pipeline, close = make_pipeline()
+            pipeline(first, request_id=f"{tag}/first/{client}")
             start.wait()
             while not errors:
                 event, repetition = todo.get_nowait()

@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import Popen
+from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import tenacity
@@ -50,10 +50,14 @@ class Server:
     log: Path
     trace: Path
 
-    def check_alive(self) -> None:
-        """Raises ServerError, with the end of the server's log, if the server has ended."""
-        code = self.process.poll()
-        if code is not None:
+    def check_alive(self, wait_s: float = 0) -> None:
+        """Raises ServerError, with the end of the server's log, if the server has ended.
+
+        Args:
+            wait_s: how long to wait for its end: a request fails a moment before that shows [s].
+        """
+        with contextlib.suppress(TimeoutExpired):
+            code = self.process.wait(wait_s)
             raise ServerError(f"the server ended with code {code}; {_tail(self.log)}")
 
 
@@ -198,8 +202,8 @@ def launch(
         pipeline: its ``pipeline`` section.
 
     Raises:
-        ServerError: the server is missing, a port is taken, or it is not ready in time; the
-            message holds the end of its log.
+        ServerError: the server is missing, a port is taken, it is not ready in time, or it died and
+            so a request in the block failed; the message holds the end of its log.
     """
     triton = triton_folder()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -224,7 +228,7 @@ def launch(
         stop_timeout_s=settings["stop_timeout_s"],
     ) as process:
         version = _wait_ready(process, ports, models, log, settings["start_timeout_s"])
-        yield Server(
+        server = Server(
             grpc_url=f"{LOOPBACK}:{ports['grpc']}",
             http_url=f"{LOOPBACK}:{ports['http']}",
             version=version,
@@ -232,3 +236,8 @@ def launch(
             log=log,
             trace=work / "trace.json",
         )
+        try:
+            yield server
+        except InferenceServerException:
+            server.check_alive(wait_s=2)  # that it died explains more than that a request failed
+            raise

@@ -18,12 +18,19 @@ def count_points(tensors, watch, request_id):
     watch.lap("labeling", "compute")
 
 
-def load(step, concurrency=2, repetitions=3, check=lambda: None, closed=None):
-    def make():
+def load(step, concurrency=2, repetitions=3, check=lambda: None, closed=None, make=None):
+    def make_pipeline():
         return Pipeline([step]), lambda: closed is not None and closed.append(1)
 
     return run_load(
-        make, EVENTS, concurrency=concurrency, repetitions=repetitions, seed=1, tag="t", check=check
+        make or make_pipeline,
+        EVENTS,
+        first=EVENTS[9],
+        concurrency=concurrency,
+        repetitions=repetitions,
+        seed=1,
+        tag="t",
+        check=check,
     )
 
 
@@ -41,6 +48,20 @@ def test_every_event_is_sent_equally_often(concurrency, repetitions):
         assert sum(lap.duration_ns for lap in sample.laps) == sample.duration_ns
 
 
+def test_each_client_opens_its_connection_before_the_clock_starts():
+    seen = []
+
+    def note(tensors, watch, request_id):
+        seen.append((request_id, watch.start_ns))
+        count_points(tensors, watch, request_id)
+
+    samples = load(note, concurrency=3)
+    first = [start for request_id, start in seen if "first" in request_id]
+    assert len(first) == 3
+    assert max(first) < min(sample.start_ns for sample in samples)
+    assert not any("first" in sample.request_id for sample in samples)
+
+
 def test_a_failed_request_is_a_row(sizes):
     def fail(tensors, watch, request_id):
         if len(tensors["space_points"]):
@@ -56,7 +77,9 @@ def test_a_failed_request_is_a_row(sizes):
 
 def test_the_check_after_a_failure_ends_the_load():
     def fail(tensors, watch, request_id):
-        raise InferenceServerException("gone")
+        if len(tensors["space_points"]):
+            raise InferenceServerException("gone")
+        count_points(tensors, watch, request_id)
 
     def check():
         raise RuntimeError("the server ended")
@@ -78,7 +101,7 @@ def test_a_client_that_cannot_start_is_an_error():
         raise ConnectionError("no route")
 
     with pytest.raises(ConnectionError, match="no route"):
-        run_load(make, EVENTS, concurrency=3, repetitions=1, seed=0, tag="", check=lambda: None)
+        load(None, make=make)
 
 
 def test_the_warm_up_spans_the_sizes():

@@ -157,6 +157,7 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
         run_load(
             lambda: (Pipeline([dies_after_some]), client.close),
             events,
+            first=events[0],
             concurrency=1,
             repetitions=100,
             seed=0,
@@ -164,6 +165,19 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
             check=server.check_alive,
         )
     assert_all_gone(processes, server.grpc_url, region)
+
+
+def test_a_request_lost_with_its_server_is_told_as_the_servers_end(
+    repository, settings, config, tmp_path
+):
+    with (
+        pytest.raises(ServerError, match="the server ended with code 137; the end of its log"),
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
+    ):
+        _, triton, *_ = family(server.process.pid)
+        _, step = labeling_step(server)
+        triton.kill()
+        step(tensors(5, [[0], [1]]), Stopwatch(), "x")
 
 
 def test_a_taken_port_is_named(repository, settings, config, tmp_path):
