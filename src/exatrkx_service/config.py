@@ -32,8 +32,9 @@ _LIMITS = {
 }
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
-    *("all", "events", "generate_events", "train", "train_network", "export", "export_network"),
-    *("reference", "measure", "aggregate", "summarise", "plots", "plot", "report", "write_report"),
+    *("all", "events", "generate_events", "train", "train_network", "model_card"),
+    *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
+    *("plots", "plot", "report", "write_report"),
 }
 
 

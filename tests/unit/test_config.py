@@ -1,5 +1,6 @@
 import copy
 import math
+import re
 
 import pytest
 import yaml
@@ -7,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.utils import update_config
 
-from exatrkx_service.config import ConfigError, keys, load_config, read_schema, reference_table
+from exatrkx_service.config import (
+    TARGETS,
+    ConfigError,
+    keys,
+    load_config,
+    read_schema,
+    reference_table,
+)
 from exatrkx_service.options import STAGES
 
 SCHEMA = read_schema()
@@ -210,3 +218,9 @@ def test_the_unit_is_that_of_the_name(suffix, unit):
 
 def test_the_readme_has_the_table_of_the_schema(root):
     assert reference_table() in (root / "config" / "README.md").read_text()
+
+
+def test_no_rule_can_be_the_name_of_an_option(root):
+    files = [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]
+    rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
+    assert rules == TARGETS

@@ -34,9 +34,34 @@ rule train_network:
         "../scripts/train_network.py"
 
 
+rule model_card:
+    input:
+        weights=expand(rules.train_network.output, stage=NETWORKS),
+        events=manifests("benchmark"),
+    output:
+        multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
+    log:
+        f"{RESULTS}/logs/train/model_card.log",
+    conda:
+        ENVIRONMENT
+    threads: config["pipeline"]["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        pipeline=config["pipeline"],
+        training=sample_config("train"),
+        evaluation=sample_config("benchmark"),
+    message:
+        "Measuring the trained networks on the benchmark's events"
+    script:
+        "../scripts/model_card.py"
+
+
 rule train:
     input:
-        expand(rules.train_network.output, stage=NETWORKS),
+        rules.model_card.input.weights,
+        rules.model_card.output,
     localrule: True
     message:
         "The trained networks are in {RESULTS}/models; set pipeline.weights to use them"

@@ -10,6 +10,6 @@ with logged(snakemake.log[0]):
     from exatrkx_service.measure.reference import run_reference
 
     events = read_manifests(snakemake.input.events)
-    table, physics = run_reference(events, Path("model_repo"), snakemake.params.pipeline)
+    table, physics, _ = run_reference(events, Path("model_repo"), snakemake.params.pipeline)
     table.to_parquet(snakemake.output.sizes, index=False)
     Path(snakemake.output.physics).write_text(json.dumps(physics, indent=1) + "\n")

@@ -9,15 +9,17 @@ with logged(snakemake.log[0]):
 
     import torch
 
+    from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.models import training
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     torch.set_num_threads(snakemake.threads)
+    events = read_manifests(snakemake.input.events)
     folder = Path(snakemake.input.events[0]).parent
     weights = Path(snakemake.output[0])
     train = getattr(training, f"train_{snakemake.wildcards.stage}")
     metrics = train(
-        folder,
+        events,
         *map(Path, snakemake.input.earlier),
         weights,
         snakemake.params.train,

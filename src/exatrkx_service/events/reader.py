@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import warnings
 from pathlib import Path
 
@@ -30,19 +29,6 @@ _SIMHIT_MAP = {"measurement_id": np.uint64, "hit_id": np.uint64}
 
 class EventFormatError(ValueError):
     """A file of an event is missing or does not hold what ACTS writes."""
-
-
-def list_events(folder: Path) -> list[int]:
-    """Numbers of the complete events of a folder (those with a space point file), ascending.
-
-    Raises:
-        EventFormatError: there is no such folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise EventFormatError(f"{folder}: no such folder, expected a sample of ACTS CSV files")
-    names = (re.fullmatch(r"event(\d{9,})-spacepoint\.csv", path.name) for path in folder.iterdir())
-    return sorted(int(match[1]) for match in names if match)
 
 
 def read_space_points(folder: Path, event_id: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tracks that every option must give, and the sizes of the events."""
+"""The pipeline in one process: the tracks that every option must give, and how good they are."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from exatrkx_service.events.reader import read_event
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import local_pipeline
+from exatrkx_service.pipeline.stopwatch import Stopwatch
+
+N_WARM_UP = 3  # TorchScript optimises itself in its first calls
 
 
 def run_reference(
     events: Mapping[int, Path], model_repository: Path, parameters: Mapping[str, Any]
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, Any], pd.Series]:
     """Runs the pipeline on every event, in this process.
 
     Args:
@@ -27,14 +30,19 @@ def run_reference(
 
     Returns:
         One row per event (event, n_space_points, n_edges_built, n_edges_filtered,
-        labels_sha256), and the tracking performance, see ``analysis.physics``.
+        labels_sha256); the tracking performance, see ``analysis.physics``; and the mean time of
+        each stage [ms].
     """
     devices.limit_threads(parameters["threads"])
     pipeline = local_pipeline(model_repository, parameters)
-    rows, found = [], []
+    rows, found, laps = [], [], []
     for number, folder in events.items():
         event = read_event(folder, number)
-        tensors = pipeline(event.space_points)
+        for _ in range(0 if rows else N_WARM_UP):
+            pipeline(event.space_points)
+        watch = Stopwatch()
+        tensors = pipeline(event.space_points, watch)
+        laps += watch.laps
         rows.append(
             {
                 "event": number,
@@ -45,4 +53,5 @@ def run_reference(
             }
         )
         found.append((event, tensors))
-    return pd.DataFrame(rows), tracking_performance(found, parameters["gnn_cut"])
+    stage_ms = pd.DataFrame(laps).groupby("stage", sort=False).duration_ns.mean() / 1e6
+    return pd.DataFrame(rows), tracking_performance(found, parameters["gnn_cut"]), stage_ms

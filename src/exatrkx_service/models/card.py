@@ -7,6 +7,7 @@ Sections follow Mitchell et al., Model Cards for Model Reporting, arXiv:1810.039
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,36 @@ DEFINITIONS = (
     "(double majority) over all charged particles with pT > 0.5 GeV and at least 3 space points; "
     "tracks are connected components. Intervals are 95 % Wilson score intervals."
 )
+
+
+def describe_data(
+    training: Mapping[str, Any], evaluation: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, str]:
+    """The card's lines about the samples and the machine.
+
+    Args:
+        training: settings of the training sample: the ``events`` section of the configuration,
+            with its seed and size.
+        evaluation: those of the sample that the performance was measured on.
+        provenance: see ``measure.provenance.collect``.
+    """
+    machine, software = provenance["machine"], provenance["software"]
+    return {
+        "training sample": _sample(training),
+        "evaluation sample": f"{_sample(evaluation)}; the networks did not learn from it",
+        "trained and measured with": f"torch {software['torch']}, {machine['cpu']}, "
+        f"{machine['gpu'] or 'no GPU'}",
+    }
+
+
+def _sample(settings: Mapping[str, Any]) -> str:
+    hnl = settings["hnl"]
+    process = {"hnl": f"HNL (mass {hnl['mass_gev']} GeV, ctau {hnl['ctau_mm']} mm)"}
+    return (
+        f"{settings['n_events']} {process.get(settings['process'], settings['process'])} events "
+        f"at {settings['sqrt_s_gev'] / 1000:g} TeV, pile-up {settings['pileup']}, "
+        f"seed {settings['seed']}"
+    )
 
 
 def write_card(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from exatrkx_service.events.event import Event
-from exatrkx_service.events.reader import list_events, read_event
+from exatrkx_service.events.files import EVENT_FILES, event_file
+from exatrkx_service.events.reader import read_event
 
 
 @dataclass(frozen=True)
@@ -61,34 +63,34 @@ def to_training_event(event: Event) -> TrainingEvent:
     return TrainingEvent(event.space_points, event.particle_index, successor, hnl)
 
 
-def load_sample(folder: Path, cache: Path | None = None) -> list[TrainingEvent]:
-    """Reads all events of a folder.
+def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[TrainingEvent]:
+    """Reads the events of a sample, in ascending order of their numbers.
 
     Args:
-        folder: a sample of ACTS CSV files with truth.
-        cache: npz file in which the arrays are kept; it is made again when the folder's files have
+        events: folder of each event by its number: ACTS CSV files with truth.
+        cache: npz file in which the arrays are kept; it is made again when the events' files have
             changed since. Reading CSV takes about 50 ms per event.
 
     Raises:
-        EventFormatError: the folder is missing or an event is malformed.
-        ValueError: the folder has no events.
+        EventFormatError: an event is missing or malformed.
+        ValueError: there are no events.
     """
-    folder = Path(folder)
-    event_ids = list_events(folder)
-    if not event_ids:
-        raise ValueError(f"{folder}: no events; expected files event*-spacepoint.csv")
-    fingerprint = _fingerprint(folder)
-    if cache is not None and (events := _read_cache(Path(cache), fingerprint)) is not None:
-        return events
-    events = [to_training_event(read_event(folder, event_id)) for event_id in event_ids]
+    if not events:
+        raise ValueError("training sample: no events; expected at least 2")
+    events = dict(sorted(events.items()))
+    fingerprint = _fingerprint(events)
+    if cache is not None and (known := _read_cache(Path(cache), fingerprint)) is not None:
+        return known
+    sample = [to_training_event(read_event(folder, number)) for number, folder in events.items()]
     if cache is not None:
-        _write_cache(Path(cache), fingerprint, events)
-    return events
+        _write_cache(Path(cache), fingerprint, sample)
+    return sample
 
 
-def _fingerprint(folder: Path) -> str:
-    """Hash of the names, sizes and modification times of the folder's files."""
-    files = sorted((path.name, path.stat()) for path in folder.glob("event*.csv"))
+def _fingerprint(events: Mapping[int, Path]) -> str:
+    """Hash of the names, sizes and modification times of the events' files."""
+    paths = (event_file(events[number], number, kind) for number in events for kind in EVENT_FILES)
+    files = [(path.name, path.stat()) for path in paths if path.exists()]
     text = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -8,6 +8,7 @@ false for embedding and filter, and as false for the GNN.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ N_SCALING_EVENTS = 50  # events from which the feature scaling is measured
 
 
 def train_embedding(
-    events: Path,
+    events: Mapping[int, Path],
     destination: Path,
     train: dict[str, Any],
     pipeline: dict[str, Any],
@@ -54,13 +55,14 @@ def train_embedding(
     """Trains the embedding: consecutive points attract, other pairs within the radius repel.
 
     Args:
-        events: folder of training events with truth.
+        events: folder of each training event, with truth, by its number.
         destination: weights file to write (safetensors).
         train: the ``train`` section of the configuration.
         pipeline: the ``pipeline`` section of the configuration; ``radius`` is the margin within
             which pairs repel.
         cache: npz file that keeps the events' arrays between stages and runs.
-        checkpoint: file that is written after every epoch and from which a run goes on.
+        checkpoint: file that is written after every epoch and from which a run that was
+            interrupted goes on; a run that ends removes it.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
@@ -87,7 +89,7 @@ def train_embedding(
 
 
 def train_filtering(
-    events: Path,
+    events: Mapping[int, Path],
     embedding_weights: Path,
     destination: Path,
     train: dict[str, Any],
@@ -102,13 +104,14 @@ def train_filtering(
     True edges beyond the radius are added, so that the filter learns all of them.
 
     Args:
-        events: folder of training events with truth.
+        events: folder of each training event, with truth, by its number.
         embedding_weights: weights file of the embedding.
         destination: weights file to write (safetensors).
         train: the ``train`` section of the configuration.
         pipeline: the ``pipeline`` section of the configuration.
         cache: npz file that keeps the events' arrays between stages and runs.
-        checkpoint: file that is written after every epoch and from which a run goes on.
+        checkpoint: file that is written after every epoch and from which a run that was
+            interrupted goes on; a run that ends removes it.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
@@ -134,7 +137,7 @@ def train_filtering(
 
 
 def train_gnn(
-    events: Path,
+    events: Mapping[int, Path],
     embedding_weights: Path,
     filtering_weights: Path,
     destination: Path,
@@ -148,14 +151,15 @@ def train_gnn(
     """Trains the GNN on the edges that pass the trained filter.
 
     Args:
-        events: folder of training events with truth.
+        events: folder of each training event, with truth, by its number.
         embedding_weights: weights file of the embedding.
         filtering_weights: weights file of the filter.
         destination: weights file to write (safetensors).
         train: the ``train`` section of the configuration.
         pipeline: the ``pipeline`` section of the configuration.
         cache: npz file that keeps the events' arrays between stages and runs.
-        checkpoint: file that is written after every epoch and from which a run goes on.
+        checkpoint: file that is written after every epoch and from which a run that was
+            interrupted goes on; a run that ends removes it.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
@@ -205,7 +209,7 @@ class _Stage:
     def __init__(
         self,
         name: str,
-        events: Path,
+        events: Mapping[int, Path],
         destination: Path,
         train: dict[str, Any],
         pipeline: dict[str, Any],
@@ -255,6 +259,8 @@ class _Stage:
         metrics = {"training_seconds": round(seconds, 1)} | self._validate(network, graph)
         metadata = {"architecture": self.architecture, "recipe": self.recipe, "metrics": metrics}
         save_weights(self.destination, self.name, network, metadata)
+        if checkpoint is not None:
+            Path(checkpoint).unlink(missing_ok=True)
         return metrics
 
     @torch.no_grad()

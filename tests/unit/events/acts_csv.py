@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from exatrkx_service.events.files import BARCODE_COLUMNS, event_file
 
 UNUSED = 2**64 - 1
+N_HNL_EVENTS = 6  # in the sample that the tests share
 HEADERS = {
     "spacepoint": "measurement_id_1,measurement_id_2,geometry_id_1,geometry_id_2,x,y,z,t,"
     "var_r,var_z",

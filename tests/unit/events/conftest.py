@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from acts_csv import N_HNL_EVENTS
 
 from exatrkx_service.events.collisions import CollisionGenerator
 from exatrkx_service.events.generate import generate
 
 CONFIG_FILE = Path(__file__).parents[3] / "config" / "config.yaml"
-N_HNL_EVENTS = 6
 
 
 @pytest.fixture(scope="session")

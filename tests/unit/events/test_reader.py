@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from acts_csv import HEADERS, UNUSED, RawEvent, raw_events, write_tables
+from acts_csv import HEADERS, N_HNL_EVENTS, UNUSED, RawEvent, raw_events, write_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exatrkx_service.events.files import BARCODE_COLUMNS, event_file
 from exatrkx_service.events.reader import (
     EventFormatError,
-    list_events,
     read_event,
     read_space_points,
 )
@@ -306,18 +305,8 @@ def test_empty_event(tmp_path):
     assert read_event(tmp_path, 1).particles.n_space_points.tolist() == [0, 0]
 
 
-def test_list_events(small):
-    write_tables(small, SMALL.tables(), event_id=12)
-    write_tables(small, SMALL.tables(), event_id=1_234_567_890)
-    event_file(small, 5, "hits").write_text("an event that is not complete")
-    (small / "notes.csv").write_text("")
-    assert list_events(small) == [0, 12, 1_234_567_890]
-    with pytest.raises(EventFormatError, match="no such folder"):
-        list_events(small / "nowhere")
-
-
 def test_events_of_acts_are_consistent(hnl_sample):
-    for event_id in list_events(hnl_sample):
+    for event_id in range(N_HNL_EVENTS):
         event = read_event(hnl_sample, event_id)
         r, phi, z = event.space_points.T
         assert ((r > 30) & (r < 1100)).all()

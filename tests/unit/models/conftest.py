@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_tracks import toy_event, write_event
+from toy_tracks import N_EVENTS, toy_event, write_event
 
 from exatrkx_service.models import training
 
@@ -17,7 +17,7 @@ def event():
 @pytest.fixture
 def sample(monkeypatch, tmp_path: Path) -> Path:
     """A folder with eight small events; the networks trained on them are small as well."""
-    for seed in range(8):
+    for seed in range(N_EVENTS):
         write_event(tmp_path, seed, toy_event(seed))
     small = {
         "embedding": {"hidden": 16, "n_layers": 2, "dimension": 4},

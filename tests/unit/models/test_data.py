@@ -55,7 +55,7 @@ def test_points_without_a_particle_share_none():
 
 def test_events_on_disk_give_the_truth_they_were_made_with(tmp_path, event):
     write_event(tmp_path, 3, event)
-    (read,) = load_sample(tmp_path)
+    (read,) = load_sample({3: tmp_path})
     np.testing.assert_allclose(read.space_points, event.space_points, rtol=1e-5, atol=1e-5)
     assert np.array_equal(read.particle, event.particle)
     assert np.array_equal(read.successor, event.successor)
@@ -70,15 +70,16 @@ def equal(first, second):
 
 
 def test_the_cache_is_used_until_the_files_change(tmp_path):
-    sample, cache = tmp_path / "sample", tmp_path / "cache.npz"
-    sample.mkdir()
+    folder, cache = tmp_path / "sample", tmp_path / "cache.npz"
+    folder.mkdir()
     for event_id in range(3):
-        write_event(sample, event_id, toy_event(event_id))
+        write_event(folder, event_id, toy_event(event_id))
+    sample = dict.fromkeys(range(3), folder)
     first = load_sample(sample, cache)
     written = cache.stat().st_mtime_ns
     assert all(map(equal, first, load_sample(sample, cache)))
     assert cache.stat().st_mtime_ns == written
-    write_event(sample, 1, toy_event(7, n_tracks=3))
+    write_event(folder, 1, toy_event(7, n_tracks=3))
     second = load_sample(sample, cache)
     assert [equal(*pair) for pair in zip(first, second, strict=True)] == [True, False, True]
     cache.write_bytes(cache.read_bytes()[:40])
@@ -86,6 +87,16 @@ def test_the_cache_is_used_until_the_files_change(tmp_path):
     assert all(map(equal, second, load_sample(sample, cache)))
 
 
-def test_an_empty_folder_is_refused(tmp_path):
+def test_only_the_events_of_the_sample_are_read(tmp_path):
+    for event_id in range(3):
+        write_event(tmp_path, event_id, toy_event(event_id))
+    cache = tmp_path / "cache.npz"
+    for wanted in ((0, 1, 2), (2, 0), (1,)):
+        read = load_sample(dict.fromkeys(wanted, tmp_path), cache)
+        again = [load_sample({i: tmp_path})[0] for i in sorted(wanted)]
+        assert len(read) == len(wanted) and all(map(equal, read, again))
+
+
+def test_a_sample_without_events_is_refused():
     with pytest.raises(ValueError, match="no events"):
-        load_sample(tmp_path)
+        load_sample({})

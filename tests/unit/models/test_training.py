@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_tracks import PIPELINE, TRAIN
+from toy_tracks import N_EVENTS, PIPELINE, TRAIN
 
 from exatrkx_service.models.training import train_embedding, train_filtering, train_gnn
 from exatrkx_service.models.weights import WeightsError, read_metadata
@@ -16,14 +16,19 @@ def interrupt(epoch: int, loss: float) -> None:
     raise Interrupted
 
 
+def events_in(folder):
+    return dict.fromkeys(range(N_EVENTS), folder)
+
+
 def train_all(folder, name, seed=TRAIN["seed"]):
     torch.manual_seed(np.random.default_rng().integers(1000))  # must not matter
     train = TRAIN | {"seed": seed}
     files = {s: folder / f"{name}-{s}.safetensors" for s in ("embedding", "filtering", "gnn")}
     e, f, g = files.values()
-    train_embedding(folder, e, train, PIPELINE)
-    train_filtering(folder, e, f, train, PIPELINE)
-    train_gnn(folder, e, f, g, train, PIPELINE)
+    events = events_in(folder)
+    train_embedding(events, e, train, PIPELINE)
+    train_filtering(events, e, f, train, PIPELINE)
+    train_gnn(events, e, f, g, train, PIPELINE)
     return files
 
 
@@ -49,7 +54,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(sample, stage):
     destination, checkpoint = sample / "resumed.safetensors", sample / "run.ckpt"
     with pytest.raises(Interrupted):
         train(
-            sample,
+            events_in(sample),
             *inputs[stage],
             destination,
             TRAIN,
@@ -60,7 +65,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(sample, stage):
     assert not destination.exists()
     epochs = []
     train(
-        sample,
+        events_in(sample),
         *inputs[stage],
         destination,
         TRAIN,
@@ -69,16 +74,18 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(sample, stage):
         progress=lambda epoch, loss: epochs.append(epoch),
     )
     assert epochs == [2]
+    assert not checkpoint.exists()
     assert same(destination, whole[stage])
 
 
 def test_training_finds_the_tracks(sample):
     train = TRAIN | {"epochs": {"embedding": 60, "filtering": 60, "gnn": 60}}
     files = [sample / f"{s}.safetensors" for s in ("embedding", "filtering", "gnn")]
+    events = events_in(sample)
     metrics = [
-        train_embedding(sample, files[0], train, PIPELINE),
-        train_filtering(sample, files[0], files[1], train, PIPELINE),
-        train_gnn(sample, *files, train, PIPELINE),
+        train_embedding(events, files[0], train, PIPELINE),
+        train_filtering(events, files[0], files[1], train, PIPELINE),
+        train_gnn(events, *files, train, PIPELINE),
     ]
     embedding, filtering, gnn = metrics
     assert embedding["edge_efficiency"] > 0.9
@@ -89,15 +96,21 @@ def test_training_finds_the_tracks(sample):
 
 def test_a_checkpoint_of_another_run_is_refused(sample):
     checkpoint = sample / "run.ckpt"
-    train_embedding(sample, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
+    events = events_in(sample)
+    with pytest.raises(Interrupted):
+        train_embedding(
+            events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint, progress=interrupt
+        )
     other = TRAIN | {"learning_rate": 0.1}
     with pytest.raises(WeightsError, match=r"run\.ckpt: .*learning_rate is 0.002, expected 0.1"):
-        train_embedding(sample, sample / "e", other, PIPELINE, checkpoint=checkpoint)
+        train_embedding(events, sample / "e", other, PIPELINE, checkpoint=checkpoint)
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     with pytest.raises(WeightsError, match=r"run\.ckpt: expected a training checkpoint"):
-        train_embedding(sample, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
+        train_embedding(events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
 
 
 def test_a_split_without_validation_events_is_refused(sample):
     with pytest.raises(ValueError, match=r"train\.validation_fraction"):
-        train_embedding(sample, sample / "e", TRAIN | {"validation_fraction": 0.01}, PIPELINE)
+        train_embedding(
+            events_in(sample), sample / "e", TRAIN | {"validation_fraction": 0.01}, PIPELINE
+        )

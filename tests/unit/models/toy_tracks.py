@@ -11,6 +11,7 @@ from exatrkx_service.events.files import BARCODE_COLUMNS, event_file
 from exatrkx_service.models.data import TrainingEvent
 
 LAYERS = np.array([32, 72, 116, 172, 260, 360, 500, 660, 820, 1020.0])
+N_EVENTS = 8  # in a sample
 N_DISPLACED = 2  # tracks that start beyond the fourth layer, as HNL decay products
 TRAIN = {
     "seed": 5,

@@ -1,0 +1,22 @@
+"""Measures trained networks on the benchmark's events and writes their card beside them."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    import tempfile
+    from pathlib import Path
+
+    from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.measure.provenance import collect
+    from exatrkx_service.measure.reference import run_reference
+    from exatrkx_service.models.card import describe_data, write_card
+    from exatrkx_service.models.export import export_all
+
+    folder, pipeline = Path(snakemake.input.weights[0]).parent, snakemake.params.pipeline
+    with tempfile.TemporaryDirectory() as repository:
+        export_all(folder, Path(repository), pipeline)
+        events = read_manifests(snakemake.input.events)
+        _, physics, stage_ms = run_reference(events, Path(repository), pipeline)
+    record = collect(Path(snakemake.scriptdir))
+    data = describe_data(snakemake.params.training, snakemake.params.evaluation, record)
+    write_card(folder, data, pipeline, physics, stage_ms.to_dict())
