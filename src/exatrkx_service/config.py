@@ -34,7 +34,7 @@ _LIMITS = {
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "model_card"),
     *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
-    *("plots", "plot", "report", "write_report"),
+    *("plots", "report", "write_report"),
 }
 
 

@@ -108,6 +108,12 @@ def test_plots_are_made_from_existing_timings(smoke, results):
     assert before == {path: path.stat().st_mtime_ns for path in results.glob("timings/*/*")}
 
 
+def test_snakemakes_own_report_can_be_made(smoke, results):
+    smoke.run(*SMOKE, "--report", "snakemake.html")
+    page = (smoke.folder / "snakemake.html").read_text()
+    assert all(figure.name in page for figure in results.glob("figures/*.png"))
+
+
 def test_an_option_can_be_repeated_alone(smoke):
     plan = smoke.run("S3", "--forcerun", "measure", "--dry-run", *SMOKE)
     assert "Measuring S3" in plan

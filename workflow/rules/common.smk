@@ -43,7 +43,6 @@ wildcard_constraints:
     option="|".join(OPTIONS),
     round=r"\d+",
     stage="|".join(NETWORKS),
-    figure="|".join(FIGURES),
 
 
 def sample_config(sample):

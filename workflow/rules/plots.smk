@@ -1,39 +1,49 @@
 # Figures and the report, from tables and samples that exist.
 
 
-rule plot:
-    input:
-        samples=rules.summarise.input.samples,
-        reference=rules.summarise.input.reference,
-        summary=rules.summarise.output.summary,
-        breakdown=rules.summarise.output.breakdown,
-        cost=rules.summarise.output.cost,
-    output:
-        png=report(
-            f"{RESULTS}/figures/{{figure}}.png",
-            caption="../report/{figure}.rst",
-            category=lambda wildcards: FIGURES[wildcards.figure],
-        ),
-        pdf=f"{RESULTS}/figures/{{figure}}.pdf",
-    log:
-        f"{RESULTS}/logs/plots/{{figure}}.log",
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        confidence_level=config["analysis"]["confidence_level"],
-    message:
-        "Drawing {wildcards.figure}"
-    script:
-        "../scripts/plot.py"
+# A rule per figure: a caption's name cannot hold a wildcard.
+for figure, category in FIGURES.items():
+
+    rule:
+        name:
+            f"plot_{figure}"
+        input:
+            samples=rules.summarise.input.samples,
+            reference=rules.summarise.input.reference,
+            summary=rules.summarise.output.summary,
+            breakdown=rules.summarise.output.breakdown,
+            cost=rules.summarise.output.cost,
+        output:
+            png=report(
+                f"{RESULTS}/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category=category,
+            ),
+            pdf=f"{RESULTS}/figures/{figure}.pdf",
+        log:
+            f"{RESULTS}/logs/plots/{figure}.log",
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=10,
+        params:
+            figure=figure,
+            confidence_level=config["analysis"]["confidence_level"],
+        message:
+            f"Drawing {figure}"
+        script:
+            "../scripts/plot.py"
 
 
 rule plots:
     input:
-        expand(rules.plot.output, figure=FIGURES),
+        expand(
+            f"{RESULTS}/figures/{{figure}}.{{format}}",
+            figure=FIGURES,
+            format=["png", "pdf"],
+        ),
     localrule: True
     message:
         "The figures are in {RESULTS}/figures"
@@ -41,7 +51,7 @@ rule plots:
 
 rule write_report:
     input:
-        figures=expand(rules.plot.output.png, figure=FIGURES),
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
         captions=expand("workflow/report/{figure}.rst", figure=FIGURES),
         summary=rules.summarise.output.summary,
         breakdown=rules.summarise.output.breakdown,

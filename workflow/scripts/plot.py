@@ -11,7 +11,7 @@ with logged(snakemake.log[0]):
     from exatrkx_service.analysis import figures
     from exatrkx_service.analysis.timings import comparable, read_reference, read_timings
 
-    draw = getattr(figures, snakemake.wildcards.figure)
+    draw = getattr(figures, snakemake.params.figure)
     wanted = inspect.signature(draw).parameters
     given = {
         name: pd.read_csv(snakemake.input[name])

@@ -91,6 +91,8 @@ def comparison(
                 ha="center",
                 fontweight=weight,
                 fontsize=8.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                zorder=4,
             )
     if "S0" in options:
         axes.axhline(shown.mean_ms["S0"], color="black", ls=":", lw=1.1, zorder=3)
