@@ -1,10 +1,10 @@
 """Serves the whole pipeline as one model, with the code that a client runs without a server."""
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
 
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
+from exatrkx_service.serving.exchange import respond, take
 from exatrkx_service.serving.stage_model import model_folder, parameters_of
 
 
@@ -19,13 +19,12 @@ class TritonPythonModel:
         """Finds the tracks of each request; says how long each stage took."""
         responses = []
         for request in requests:
-            space_points = pb_utils.get_input_tensor_by_name(request, "space_points").as_numpy()
+            space_points = take(request, "space_points")
             watch = Stopwatch()
             labels = self.pipeline(space_points, watch)["labels"]
             times = np.array(
                 [(lap.start_ns - watch.start_ns, lap.duration_ns) for lap in watch.laps],
                 dtype=np.int64,
             )
-            outputs = [pb_utils.Tensor("labels", labels), pb_utils.Tensor("stage_times", times)]
-            responses.append(pb_utils.InferenceResponse(outputs))
+            responses.append(respond(labels=labels, stage_times=times))
         return responses

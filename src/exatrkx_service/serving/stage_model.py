@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from exatrkx_service.pipeline.stages import make_stage
-from exatrkx_service.pipeline.tensors import SPECS, to_numpy
+from exatrkx_service.pipeline.tensors import SPECS
+from exatrkx_service.serving.exchange import respond, take
 
 
 def parameters_of(args: dict) -> dict[str, str]:
@@ -32,14 +33,9 @@ class StageModel:
 
     def execute(self, requests: list) -> list:
         """Runs the stage on each request."""
-        import triton_python_backend_utils as pb_utils
-
         spec = SPECS[self.stage]
         responses = []
         for request in requests:
-            inputs = [
-                pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in spec.inputs
-            ]
-            output = pb_utils.Tensor(spec.output, to_numpy(self.run(*inputs)))
-            responses.append(pb_utils.InferenceResponse([output]))
+            output = self.run(*(take(request, name) for name in spec.inputs))
+            responses.append(respond(**{spec.output: output}))
         return responses

@@ -8,8 +8,6 @@ INTRA_OP_THREAD_COUNT sets the number of threads.
 import json
 from pathlib import Path
 
-import triton_python_backend_utils as pb_utils
-
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import load_scripted
 
@@ -29,13 +27,12 @@ class TritonPythonModel:
         self.run = load_scripted(path, device)
 
     def execute(self, requests: list) -> list:
-        """Runs the model on each request; inputs and outputs are passed without a copy."""
-        from torch.utils.dlpack import from_dlpack
+        """Runs the model on each request."""
+        # Not before `initialize` has set the number of threads, for this imports torch.
+        from exatrkx_service.serving.exchange import respond, take
 
         responses = []
         for request in requests:
-            tensors = [pb_utils.get_input_tensor_by_name(request, name) for name in self.inputs]
-            output = self.run(*(from_dlpack(tensor.to_dlpack()) for tensor in tensors))
-            output = pb_utils.Tensor.from_dlpack(self.output, output.contiguous())
-            responses.append(pb_utils.InferenceResponse([output]))
+            output = self.run(*(take(request, name) for name in self.inputs))
+            responses.append(respond(**{self.output: output}))
         return responses
