@@ -29,14 +29,14 @@ format: $(STAMP)  ## put the code in form
 	@$(BIN)/snakefmt Snakefile workflow
 
 # The stamp is the last thing made, so an installation that was interrupted is done again.
-$(STAMP): requirements.lock requirements-slurm.lock pyproject.toml
+$(STAMP): requirements.lock requirements-no-deps.lock pyproject.toml
 	@$(PYTHON) tools/check_host.py
 	@rm -f $(STAMP)
 	@{ $(BIN)/python tools/check_host.py && $(BIN)/python -m pip --version; } >/dev/null 2>&1 \
 		|| $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the environment in $(VENV) (some minutes)"
 	@$(PIP) --requirement requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --requirement requirements-slurm.lock --editable .
+	@$(PIP) --no-deps --no-build-isolation --requirement requirements-no-deps.lock --editable .
 	@touch $(STAMP)
 
 clean:  ## remove what was generated: results, exported networks, caches; not the environment

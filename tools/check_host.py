@@ -1,7 +1,6 @@
 """Says in one line what this machine lacks. Runs on any Python 3.6+, before anything is installed.
 
-numpy below 2 is what ends the range of Pythons: with numpy 2 the Python backend of the Triton
-release in nvidia-pytriton reads wrong numbers, and there is no numpy 1 for Python 3.13.
+What ends the range of Pythons is nvidia-pytriton: it brings Triton's Python backend up to 3.13.
 """
 
 import ctypes
@@ -10,7 +9,7 @@ import platform
 import sys
 import sysconfig
 
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
 GLIBC = "2.35"  # what the tritonserver binary was built for
 
 
@@ -22,7 +21,7 @@ def find_problem():
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python not in PYTHONS:
         return (
-            f"needs Python {' or '.join(PYTHONS)}; {sys.executable} is "
+            f"needs Python {', '.join(PYTHONS[:-1])} or {PYTHONS[-1]}; {sys.executable} is "
             f"{platform.python_version()}; name another: make PYTHON=python{PYTHONS[0]}"
         )
     c_library = _c_library()

@@ -1,6 +1,7 @@
 """The pins: the list for pip is complete, and the conda environments agree with it."""
 
 import importlib.metadata
+import sys
 import tomllib
 
 import pytest
@@ -13,22 +14,38 @@ ENVIRONMENTS = ("cpu", "v100", "a100")
 # conda's name -> the name in requirements.lock
 CONDA_NAMES = {"pytorch": "torch"}
 FAISS = {"cpu": "faiss-cpu", "v100": "faiss-gpu-cu12", "a100": "faiss-gpu"}
+LOCKS = ("requirements.lock", "requirements-no-deps.lock")
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# No dependencies of the package; for `snakemake --profile slurm`.
+SLURM = [Requirement("snakemake-executor-plugin-slurm")]
 # Not for a job: Snakemake runs the scripts, but from its own environment.
 NOT_IN_CONDA = {"snakemake", "pygments", "faiss-cpu"}
 
 
-def read_pins(path) -> dict[str, str]:
+def read_lines(path) -> list[Requirement]:
+    lines = path.read_text().splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+def read_pins(*paths, python=PYTHON) -> dict[str, str]:
     pins = {}
-    for line in path.read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, _, version = line.partition("==")
-            pins[canonicalize_name(name)] = version
+    for requirement in [each for path in paths for each in read_lines(path)]:
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"python_version": python}):
+            name, (specifier,) = canonicalize_name(requirement.name), requirement.specifier
+            assert name not in pins, name
+            pins[name] = specifier.version
     return pins
 
 
 @pytest.fixture(scope="module")
-def lock(root):
-    return read_pins(root / "requirements.lock")
+def paths(root):
+    return [root / name for name in LOCKS]
+
+
+@pytest.fixture(scope="module")
+def lock(paths):
+    return read_pins(*paths)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +58,23 @@ def direct(project, extras=()) -> list[Requirement]:
     return [Requirement(text) for each in lists for text in each]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-slurm.lock"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_a_list_has_exact_versions_and_nothing_else(root, name):
-    for line in (root / name).read_text().splitlines():
-        if not line.startswith("#"):
-            requirement = Requirement(line)
-            (specifier,) = requirement.specifier
-            assert specifier.operator == "==", line
-            assert "+" not in specifier.version, line
-            assert requirement.url is None and requirement.marker is None, line
+    for requirement in read_lines(root / name):
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", requirement
+        assert "+" not in specifier.version, requirement
+        assert requirement.url is None and not requirement.extras, requirement
+
+
+def test_numpy_alone_depends_on_the_python(paths):
+    marked = [each.name for path in paths for each in read_lines(path) if each.marker]
+    assert marked == ["numpy", "numpy"]
 
 
 def test_the_list_is_in_order(root):
     lines = [x for x in (root / "requirements.lock").read_text().splitlines() if "#" not in x]
     assert lines == sorted(lines, key=str.lower)
-    assert len({canonicalize_name(line.split("==")[0]) for line in lines}) == len(lines)
 
 
 def needed(requirements) -> dict[str, list[Requirement]]:
@@ -79,23 +98,23 @@ def needed(requirements) -> dict[str, list[Requirement]]:
 
 
 def test_the_list_is_complete_and_has_nothing_more(lock, project):
-    found = needed(direct(project, project["optional-dependencies"]))
+    found = needed([*direct(project, project["optional-dependencies"]), *SLURM])
     assert set(lock) == set(found)
-    for name, requirements in found.items():
-        for requirement in requirements:
-            assert lock[name] in requirement.specifier, requirement
-
-
-def test_slurm_needs_nothing_that_the_list_lacks(root, lock):
-    slurm = read_pins(root / "requirements-slurm.lock")
-    found = needed([Requirement(name) for name in slurm])
-    assert set(found) <= set(lock) | set(slurm)
     unmet = {
         name
         for name, requirements in found.items()
-        if any(({**lock, **slurm})[name] not in each.specifier for each in requirements)
+        if any(lock[name] not in each.specifier for each in requirements)
     }
     assert unmet == {"numpy"}  # it is why --no-deps; when this is empty, merge the lists
+
+
+def test_pip_agrees_with_the_list_that_it_resolves(root):
+    pins = read_pins(root / LOCKS[0])
+    for name in pins:
+        for requirement in map(Requirement, importlib.metadata.requires(name) or []):
+            needs = canonicalize_name(requirement.name)
+            if needs in pins and (requirement.marker is None or requirement.marker.evaluate()):
+                assert pins[needs] in requirement.specifier, (name, requirement)
 
 
 def test_the_list_is_what_is_installed(lock):
@@ -129,9 +148,10 @@ def pip_pins(content) -> dict[str, str]:
     return pins
 
 
-def test_conda_environments_have_the_versions_of_the_list(environment, lock):
+def test_conda_environments_have_the_versions_of_the_list(environment, paths):
     name, content = environment
     conda, pip = conda_pins(content), pip_pins(content)
+    lock = read_pins(*paths, python=conda["python"])
     assert not conda.keys() & pip.keys()
     both = {**conda, **pip}
     assert both["numpy"] == lock["numpy"] and both["torch"] == lock["torch"]

@@ -34,11 +34,11 @@ def test_another_platform(check_host, monkeypatch, name, value, problem):
     assert check_host.find_problem() == problem
 
 
-@pytest.mark.parametrize("version", [(3, 10, 1), (3, 13, 0), (4, 0, 0)])
+@pytest.mark.parametrize("version", [(3, 10, 1), (3, 14, 0), (4, 0, 0)])
 def test_another_python(check_host, monkeypatch, version):
     monkeypatch.setattr(sys, "version_info", version)
     problem = check_host.find_problem()
-    assert problem.startswith("needs Python 3.11 or 3.12; ")
+    assert problem.startswith("needs Python 3.11, 3.12 or 3.13; ")
     assert "\n" not in problem
 
 
