@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import secrets
 import socket
@@ -110,7 +111,12 @@ def free_ports() -> dict[str, int]:
 
 
 def _command(
-    triton: Path, work: Path, models: Sequence[str], ports: Mapping[str, int], region: str
+    triton: Path,
+    work: Path,
+    models: Sequence[str],
+    ports: Mapping[str, int],
+    region: str,
+    stop_timeout_s: float,
 ) -> list[str]:
     command = [
         str(triton / "bin" / "tritonserver"),
@@ -126,7 +132,8 @@ def _command(
         # A name of our own for the shared memory of the Python models, so that the guard can remove
         # it if the server is killed.
         f"--backend-config=python,shm-region-prefix-name={region}",
-        "--exit-timeout-secs=10",
+        # Not less than the guard gives it: a server that gives up on its models writes no trace.
+        f"--exit-timeout-secs={math.ceil(stop_timeout_s)}",
     ]
     for name, port in ports.items():
         command += [f"--{name}-address={LOOPBACK}", f"--{name}-port={port}"]
@@ -221,7 +228,7 @@ def launch(
     region = f"exatrkx_{secrets.token_hex(6)}_"
     log = work / "server.log"
     with guarded_process(
-        _command(triton, work, models, ports, region),
+        _command(triton, work, models, ports, region, settings["stop_timeout_s"]),
         _environment(triton, pipeline["threads"]),
         log,
         region=region,
