@@ -6,4 +6,4 @@ from exatrkx_service.serving.stage_model import StageModel
 class TritonPythonModel(StageModel):
     """Fixed-radius nearest neighbours in the embedding space."""
 
-    stage = "building"
+    stages = ("building",)

@@ -6,4 +6,4 @@ from exatrkx_service.serving.stage_model import StageModel
 class TritonPythonModel(StageModel):
     """Connected components of the edges that the GNN kept."""
 
-    stage = "labeling"
+    stages = ("labeling",)

@@ -18,6 +18,7 @@ PARTS = (
     "compute_input",
     "compute",
     "compute_infer",
+    "backend",
     "compute_output",
     "server_other",
     "deserialise",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from exatrkx_service.client.remote import TIMES, Client, RemoteStep
+from exatrkx_service.client.remote import Client, RemoteStep
 from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
 from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
 from exatrkx_service.pipeline.stages import make_stage
@@ -38,8 +38,7 @@ class Placement:
         if self.option.mode == "ensemble":
             return Pipeline([RemoteStep(client, "ensemble", ENSEMBLE, ("space_points",), "labels")])
         if self.option.mode == "fused":
-            step = RemoteStep(client, "pipeline", FUSED, ("space_points",), "labels", TIMES)
-            return Pipeline([step])
+            return Pipeline([RemoteStep(client, "pipeline", FUSED, ("space_points",), "labels")])
         return Pipeline([self._step(stage, client) for stage in STAGES])
 
     def _step(self, stage: str, client: Client | None) -> LocalStep | RemoteStep:

@@ -6,13 +6,18 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from tritonclient.utils import np_to_triton_dtype
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
 
 REQUEST = "request"  # the part that is cut further with the server's own time stamps
-TIMES = "stage_times"  # the fused model's times of its stages
+# gRPC lets all channels of a process to one address share a connection; messages are not limited.
+CHANNEL = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+]
 
 
 def protocol_module(protocol: str) -> ModuleType:
@@ -38,16 +43,25 @@ class Client:
         self.protocol = protocol
         self.timeout_s = timeout_s
         if protocol == "grpc":
-            self.connection = self.module.InferenceServerClient(url)
+            self.connection = self.module.InferenceServerClient(url, channel_args=CHANNEL)
         else:
             self.connection = self.module.InferenceServerClient(
                 url, connection_timeout=timeout_s, network_timeout=timeout_s
             )
 
     def infer(self, model: str, inputs: list[Any], outputs: list[Any], request_id: str) -> Any:
-        """Sends one request and waits for its result."""
+        """Sends one request and waits for its result.
+
+        Raises:
+            InferenceServerException: the request failed.
+        """
         limit = {"client_timeout": self.timeout_s} if self.protocol == "grpc" else {}
-        return self.connection.infer(model, inputs, outputs=outputs, request_id=request_id, **limit)
+        try:
+            return self.connection.infer(
+                model, inputs, outputs=outputs, request_id=request_id, **limit
+            )
+        except OSError as error:  # the HTTP client lets time-outs and lost connections through
+            raise InferenceServerException(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Closes the connection."""
@@ -62,17 +76,17 @@ class RemoteStep:
         name: what the time is booked under: a stage, ``ensemble`` or ``pipeline``.
         model: name of the Triton model.
         inputs: names of the tensors it takes.
-        outputs: names of the tensors it gives.
+        output: name of the tensor it gives.
     """
 
     def __init__(
-        self, client: Client, name: str, model: str, inputs: tuple[str, ...], *outputs: str
+        self, client: Client, name: str, model: str, inputs: tuple[str, ...], output: str
     ) -> None:
         self.client = client
         self.name = name
         self.model = model
         self.inputs = inputs
-        self.outputs = outputs
+        self.output = output
 
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
         """Runs the step: ``serialise``, ``request`` and ``deserialise``.
@@ -86,10 +100,9 @@ class RemoteStep:
             array = np.ascontiguousarray(to_numpy(tensors[name]), dtype=DTYPES[name])
             infer_input = module.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
             inputs.append(infer_input.set_data_from_numpy(array))
-        outputs = [module.InferRequestedOutput(name) for name in self.outputs]
+        outputs = [module.InferRequestedOutput(self.output)]
         watch.lap(self.name, "serialise")
         result = self.client.infer(self.model, inputs, outputs, f"{request_id}/{self.name}")
         watch.lap(self.name, REQUEST)
-        for name in self.outputs:
-            tensors[name] = result.as_numpy(name)
+        tensors[self.output] = result.as_numpy(self.output)
         watch.lap(self.name, "deserialise")

@@ -20,6 +20,7 @@ from exatrkx_service.options import Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.serving.embedded import Server, launch
+from exatrkx_service.serving.journal import read_journals
 
 
 def measure(
@@ -52,7 +53,7 @@ def measure(
         InferenceServerException: a warm-up request failed.
     """
     pipeline, settings, plan = config["pipeline"], config["server"], config["measure"]
-    devices.limit_threads(pipeline["threads"])
+    devices.settle(pipeline["threads"])
     begin = time.monotonic()
     samples = {}
     facts: dict[str, Any] = {"option": option.name, "round": round_number, "server": None}
@@ -99,7 +100,8 @@ def measure(
         if server:
             server.check_alive()
     requests = read_trace(server.trace) if server else {}
-    rows = tidy(samples, requests, sizes, option=option.name, round_number=round_number)
+    journals = read_journals(server.journals) if server else {}
+    rows = tidy(samples, requests, journals, sizes, option=option.name, round_number=round_number)
     facts["wall_s"] = time.monotonic() - begin
     return rows, facts
 

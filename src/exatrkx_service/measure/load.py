@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from tritonclient.utils import InferenceServerException
 
-from exatrkx_service.client.remote import TIMES
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
 
@@ -26,7 +25,6 @@ class Sample:
         request_id: prefix of the ids of its requests to the server.
         start_ns, duration_ns: of the whole event, monotonic clock.
         laps: its parts, as the client timed them; empty if it failed.
-        stage_times: (start, duration) [ns] of each stage as the fused model timed them.
         labels_sha256: of the labels; empty if it failed.
         error: why it failed; empty if it did not.
     """
@@ -38,7 +36,6 @@ class Sample:
     start_ns: int = 0
     duration_ns: int = 0
     laps: list[Lap] = field(default_factory=list)
-    stage_times: np.ndarray | None = None
     labels_sha256: str = ""
     error: str = ""
 
@@ -59,7 +56,6 @@ def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> None:
         sample.error = error.message() or str(error) or type(error).__name__
     else:
         sample.laps = watch.laps
-        sample.stage_times = tensors.get(TIMES)
     sample.duration_ns = watch.now_ns - watch.start_ns
     if not sample.error:
         sample.labels_sha256 = hash_labels(tensors["labels"])

@@ -33,7 +33,7 @@ def run_reference(
         labels_sha256); the tracking performance, see ``analysis.physics``; and the mean time of
         each stage [ms].
     """
-    devices.limit_threads(parameters["threads"])
+    devices.settle(parameters["threads"])
     pipeline = local_pipeline(model_repository, parameters)
     rows, found, laps = [], [], []
     for number, folder in events.items():

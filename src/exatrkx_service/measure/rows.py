@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from exatrkx_service.client.remote import REQUEST
 from exatrkx_service.measure.load import Sample
 from exatrkx_service.measure.trace import Request, TraceError
-from exatrkx_service.options import STAGES
+from exatrkx_service.options import FUSED
 from exatrkx_service.pipeline.stopwatch import Lap
 
 SIZES = ("n_space_points", "n_edges_built", "n_edges_filtered")
@@ -31,27 +30,42 @@ def split_request(lap: Lap, request: Request) -> list[Lap]:
     return [Lap(lap.stage, "transfer", lap.start_ns, transfer), *parts]
 
 
-def split_fused(laps: list[Lap], stage_times: Any) -> list[Lap]:
-    """Books the stages inside the fused model under their names; ``compute_infer`` keeps the rest.
+def split_compute(parts: list[Lap], inner: list[Lap], request_id: str) -> list[Lap]:
+    """Tells the stages' own work from what the server's backend does around it.
 
     Args:
-        laps: parts of the request, one of them ``compute_infer``.
-        stage_times: int64 (5, 2): start, from the first stage's, and duration of each stage [ns].
+        parts: of a request. What Triton calls the compute time of a model, ``compute_infer``, holds
+            the exchange with the model's process.
+        inner: the stages' own work as the models noted it, see ``serving.journal``.
+        request_id: for the error.
+
+    Returns:
+        The parts with that work as ``compute_infer``, under the stages' names, and the rest of each
+        model's compute time as its part ``backend``.
+
+    Raises:
+        TraceError: a model noted nothing about the request.
     """
-    position, infer = next((i, lap) for i, lap in enumerate(laps) if lap.part == "compute_infer")
-    stages = [
-        Lap(stage, "compute_infer", infer.start_ns + int(start), int(duration))
-        for stage, (start, duration) in zip(STAGES, stage_times, strict=True)
-    ]
-    rest = infer.duration_ns - sum(lap.duration_ns for lap in stages)
-    return [*laps[:position], *stages, infer._replace(duration_ns=rest), *laps[position + 1 :]]
+    result = []
+    for lap in parts:
+        if lap.part != "compute_infer":
+            result.append(lap)
+            continue
+        own = [one for one in inner if lap.stage in (one.stage, FUSED)]
+        if not own:
+            raise TraceError(f"the model of {lap.stage} noted nothing about request {request_id}")
+        rest = lap.duration_ns - sum(one.duration_ns for one in own)
+        result += [lap._replace(part="backend", duration_ns=rest), *own]
+    return result
 
 
-def parts_of(sample: Sample, requests: Mapping[str, Request]) -> list[Lap]:
+def parts_of(
+    sample: Sample, requests: Mapping[str, Request], journals: Mapping[str, list[Lap]]
+) -> list[Lap]:
     """All parts of an event; they add up to its time.
 
     Raises:
-        TraceError: the server's trace lacks one of the event's requests.
+        TraceError: the server's trace or the models' journals lack one of the event's requests.
     """
     parts: list[Lap] = []
     for lap in sample.laps:
@@ -61,13 +75,15 @@ def parts_of(sample: Sample, requests: Mapping[str, Request]) -> list[Lap]:
         request_id = f"{sample.request_id}/{lap.stage}"
         if request_id not in requests:
             raise TraceError(f"the server's trace lacks request {request_id}")
-        parts += split_request(lap, requests[request_id])
-    return parts if sample.stage_times is None else split_fused(parts, sample.stage_times)
+        cut = split_request(lap, requests[request_id])
+        parts += split_compute(cut, journals.get(request_id, []), request_id)
+    return parts
 
 
 def tidy(
     samples: Mapping[int, list[Sample]],
     requests: Mapping[str, Request],
+    journals: Mapping[str, list[Lap]],
     sizes: pd.DataFrame,
     *,
     option: str,
@@ -78,6 +94,7 @@ def tidy(
     Args:
         samples: of each concurrency.
         requests: the server's trace, by request id; empty where no server was used.
+        journals: what the served models noted, by request id; likewise.
         sizes: one row per event: ``event`` and its n_space_points, n_edges_built, n_edges_filtered.
         option: name of the service option.
         round_number: from 1.
@@ -89,7 +106,7 @@ def tidy(
             status = "failed" if sample.error else "ok"
             tail = (status, sample.error, sample.labels_sha256)
             rows.append((*head, "event", "total", sample.start_ns, sample.duration_ns, *tail))
-            rows += [(*head, *lap, status, "", "") for lap in parts_of(sample, requests)]
+            rows += [(*head, *lap, status, "", "") for lap in parts_of(sample, requests, journals)]
     columns = [
         *("concurrency", "repetition", "event", "client", "stage", "part"),
         *("start_ns", "duration_ns", "status", "error", "labels_sha256"),

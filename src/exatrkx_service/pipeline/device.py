@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 def resolve(device: str) -> str:
@@ -32,9 +35,15 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {name: str(threads) for name in names}
 
 
-def limit_threads(threads: int) -> None:
-    """Gives this process ``threads`` intra-op threads per stage.
+def settle(threads: int) -> None:
+    """Gives this process ``threads`` intra-op threads per stage, and lets it keep freed memory.
 
-    To be called before torch or faiss is imported.
+    To be called before torch or faiss is imported. By default glibc gives large blocks back to the
+    kernel until it has seen a few of that size, so how fast a stage is would depend on what its
+    process had done before; the stages run in one process in one service option and in five in
+    another. Source: mallopt(3), M_MMAP_THRESHOLD, whose largest value is 32 MiB.
     """
     os.environ.update(thread_environment(threads))
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
+    libc.mallopt(_M_TRIM_THRESHOLD, 2**30)

@@ -20,8 +20,8 @@ import tenacity
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
-import exatrkx_service
 from exatrkx_service.pipeline import device as devices
+from exatrkx_service.serving import journal
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import install_backends, prepare
 
@@ -42,6 +42,7 @@ class Server:
         process: the guard of the server's process; it ends when the server does.
         log: its output.
         trace: file with the time stamps of each request; complete once the server has ended.
+        journals: folder with the notes of the served models; likewise.
     """
 
     grpc_url: str
@@ -50,6 +51,7 @@ class Server:
     process: Popen
     log: Path
     trace: Path
+    journals: Path
 
     def check_alive(self, wait_s: float = 0) -> None:
         """Raises ServerError, with the end of the server's log, if the server has ended.
@@ -140,18 +142,18 @@ def _command(
     return command
 
 
-def _environment(triton: Path, threads: int) -> dict[str, str]:
+def _environment(triton: Path, threads: int, journals: Path) -> dict[str, str]:
     packages = triton.parents[1]
     return {
         **os.environ,
         **devices.thread_environment(threads),
+        journal.FOLDER: str(journals),
         # The second is for the stub's libpython, which may not be on the system's path.
         "LD_LIBRARY_PATH": ":".join(
             [str(packages / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
         ),
+        # By this the stub finds the packages of this Python; it does not read PYTHONPATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        # The package's own folder as well: an editable installation is not found by the stub.
-        "PYTHONPATH": f"{Path(exatrkx_service.__file__).parents[1]}:{packages}",
     }
 
 
@@ -218,7 +220,8 @@ def launch(
     if not stub.is_file():
         raise ServerError(f"{stub}: no Python backend stub for this Python ({version})")
     device = devices.resolve(pipeline["device"])
-    work.mkdir(parents=True, exist_ok=True)
+    journals = work / "journals"
+    journals.mkdir(parents=True)
     prepare(
         model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
     )
@@ -229,7 +232,7 @@ def launch(
     log = work / "server.log"
     with guarded_process(
         _command(triton, work, models, ports, region, settings["stop_timeout_s"]),
-        _environment(triton, pipeline["threads"]),
+        _environment(triton, pipeline["threads"], journals),
         log,
         region=region,
         stop_timeout_s=settings["stop_timeout_s"],
@@ -242,6 +245,7 @@ def launch(
             process=process,
             log=log,
             trace=work / "trace.json",
+            journals=journals,
         )
         try:
             yield server

@@ -22,14 +22,9 @@ def take(request: Any, name: str) -> torch.Tensor:
     return from_dlpack(tensor.to_dlpack()).clone()
 
 
-def respond(**outputs: Any) -> Any:
-    """Gives the response that holds the outputs (numpy arrays or tensors) under their names."""
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor.from_dlpack(name, _plain(array)) for name, array in outputs.items()]
-    )
-
-
-def _plain(array: Any) -> torch.Tensor:
+def respond(name: str, array: Any) -> Any:
+    """Gives the response that holds one output (a numpy array or tensor) under its name."""
     # Triton checks the strides, also of an empty array; numpy's are 0 there and `contiguous` keeps
     # them. A copy has those that it asks for.
-    return torch.as_tensor(array).clone(memory_format=torch.contiguous_format)
+    tensor = torch.as_tensor(array).clone(memory_format=torch.contiguous_format)
+    return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, tensor)])

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+PACKAGES = Path(__file__).resolve().parents[2]  # the folder that holds this package
+
 
 @contextlib.contextmanager
 def guarded_process(
@@ -40,6 +42,9 @@ def guarded_process(
         process = subprocess.Popen(
             [*guard, *command],
             env=dict(environment),
+            # First on the module path of the guard and of the served models: so they run the
+            # client's code, also where the package is not installed.
+            cwd=PACKAGES,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,38 +4,73 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from exatrkx_service.pipeline import device as devices
+from exatrkx_service.pipeline.pipeline import LocalStep
 from exatrkx_service.pipeline.stages import make_stage
+from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS
-from exatrkx_service.serving.exchange import respond, take
+from exatrkx_service.serving.journal import Journal
 
 
-def parameters_of(args: dict) -> dict[str, str]:
-    """The parameters in a model's ``config.pbtxt``, from the arguments of ``initialize``."""
-    parameters = json.loads(args["model_config"])["parameters"]
-    return {key: value["string_value"] for key, value in parameters.items()}
+class ServedModel:
+    """A model of the Python backend; a subclass sets ``inputs`` and ``output`` and computes."""
 
+    inputs: tuple[str, ...]
+    output: str
 
-def model_folder(args: dict) -> Path:
-    """The model's folder in the repository, from the arguments of ``initialize``."""
-    return Path(args["model_repository"])
+    def start(self, threads: int) -> None:
+        """Makes the process ready, as the client makes its own; before torch is imported."""
+        devices.settle(threads)
+        from exatrkx_service.serving import exchange
 
+        self.exchange = exchange
+        self.journal = Journal()
 
-class StageModel:
-    """A Triton model that runs one stage; a subclass names the ``stage``."""
+    def compute(self, tensors: dict[str, Any], watch: Stopwatch) -> None:
+        """Adds the output to the tensors, and a lap of the watch for each stage."""
+        raise NotImplementedError
 
-    stage: str
-
-    def initialize(self, args: dict) -> None:
-        """Makes the stage with the parameters of ``config.pbtxt``."""
-        parameters = {"device": "cpu", **parameters_of(args)}
-        self.run = make_stage(self.stage, model_folder(args).parent, parameters)
-
-    def execute(self, requests: list) -> list:
-        """Runs the stage on each request."""
-        spec = SPECS[self.stage]
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answers the requests, and notes how long the stages took."""
         responses = []
         for request in requests:
-            output = self.run(*(take(request, name) for name in spec.inputs))
-            responses.append(respond(**{spec.output: output}))
+            tensors = {name: self.exchange.take(request, name) for name in self.inputs}
+            watch = Stopwatch()
+            self.compute(tensors, watch)
+            self.journal.note(request.request_id(), watch.laps)
+            responses.append(self.exchange.respond(self.output, tensors[self.output]))
         return responses
+
+    def finalize(self) -> None:
+        """Writes the journal; called when the server unloads the model."""
+        self.journal.write()
+
+
+class StageModel(ServedModel):
+    """Runs one stage, or several in a row, with the code that a client runs.
+
+    A subclass names its ``stages``. It takes what the first one takes and gives what the last one
+    gives.
+    """
+
+    stages: tuple[str, ...]
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Makes the stages with the parameters of ``config.pbtxt``."""
+        entries = json.loads(args["model_config"])["parameters"]
+        parameters = {"device": "cpu", "threads": "1"}
+        parameters |= {key: value["string_value"] for key, value in entries.items()}
+        self.start(int(parameters["threads"]))
+        self.inputs = SPECS[self.stages[0]].inputs
+        self.output = SPECS[self.stages[-1]].output
+        repository = Path(args["model_repository"]).parent
+        self.steps = [
+            LocalStep(stage, make_stage(stage, repository, parameters)) for stage in self.stages
+        ]
+
+    def compute(self, tensors: dict[str, Any], watch: Stopwatch) -> None:
+        """Runs the stages."""
+        for step in self.steps:
+            step(tensors, watch, "")

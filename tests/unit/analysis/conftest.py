@@ -23,9 +23,9 @@ PLACEMENTS = {
 }
 # Compute time of each stage [us] for 1,000 space points, and of the parts of a request.
 COMPUTE_US = {"embedding": 2000, "building": 4000, "filtering": 20000, "gnn": 6000, "labeling": 600}
-REQUEST_US = {"serialise": 60, "transfer": 300, "queue": 40, "compute_input": 50}
+REQUEST_US = {"serialise": 60, "transfer": 300, "queue": 40, "compute_input": 50, "backend": 80}
 AFTER_US = {"compute_output": 45, "server_other": 20, "deserialise": 30}
-STEP_US = {"queue": 30, "compute_input": 25}
+STEP_US = {"queue": 30, "compute_input": 25, "backend": 60}
 STEP_AFTER_US = {"compute_output": 25, "server_other": 10}
 
 
@@ -47,7 +47,6 @@ def sample_parts(serve: list[str] | str, scale: float) -> list[tuple[str, str, f
     elif serve == "fused":
         parts += [("pipeline", part, us) for part, us in REQUEST_US.items()]
         parts += [(stage, "compute_infer", compute[stage]) for stage in STAGES]
-        parts.append(("pipeline", "compute_infer", 80))
         parts += [("pipeline", part, us) for part, us in AFTER_US.items()]
     else:
         for stage in STAGES:

@@ -60,7 +60,7 @@ def test_overhead_is_all_that_is_not_a_stages_own_work(tables):
     fused = parts[(parts.option == "S5") & (parts.concurrency == 1)]
     rest = fused[~is_compute(fused)]
     assert set(rest.stage) == {"pipeline"}
-    assert "compute_infer" in set(rest.part)
+    assert "backend" in set(rest.part)
     local = parts[parts.option == "S0"]
     assert is_compute(local).all()
 

@@ -68,7 +68,7 @@ def test_a_failed_request_is_a_row(sizes):
             raise InferenceServerException("Deadline Exceeded")
         count_points(tensors, watch, request_id)
 
-    table = tidy({2: load(fail)}, {}, sizes, option="S1", round_number=1)
+    table = tidy({2: load(fail)}, {}, {}, sizes, option="S1", round_number=1)
     failed = table[table.status == "failed"]
     assert failed.event.tolist() == [7, 7, 7]
     assert set(failed.error) == {"Deadline Exceeded"} and set(failed.part) == {"total"}

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from exatrkx_service.measure.load import Sample
-from exatrkx_service.measure.rows import parts_of, split_fused
+from exatrkx_service.measure.rows import parts_of
 from exatrkx_service.measure.trace import TraceError, read_trace
 from exatrkx_service.options import STAGES
 from exatrkx_service.pipeline.stopwatch import Lap
@@ -27,6 +27,11 @@ def sample(start, duration, stage):
     return Sample(3, 0, 0, "c1/3/0", start - 10, duration + 10, laps)
 
 
+def noted(**stages):
+    """Journals in which the request's models noted (start, duration) of their stages."""
+    return [Lap(stage, "compute_infer", *times) for stage, times in stages.items()]
+
+
 def as_dict(parts):
     return {(lap.stage, lap.part): lap.duration_ns for lap in parts}
 
@@ -36,13 +41,15 @@ def test_a_request_is_cut_into_its_parts(tmp_path):
         tmp_path / "t.json",
         entry(1, "gnn", (110, 112, 120, 121, 150, 155, 158), request_id="c1/3/0/gnn"),
     )
-    parts = as_dict(parts_of(sample(100, 70, "gnn"), requests))
+    journals = {"c1/3/0/gnn": noted(gnn=(123, 20))}
+    parts = as_dict(parts_of(sample(100, 70, "gnn"), requests, journals))
     assert parts == {
         ("gnn", "serialise"): 10,
         ("gnn", "transfer"): 70 - 45,
         ("gnn", "queue"): 8,
         ("gnn", "compute_input"): 1,
-        ("gnn", "compute_infer"): 29,
+        ("gnn", "backend"): 9,
+        ("gnn", "compute_infer"): 20,
         ("gnn", "compute_output"): 5,
         ("gnn", "server_other"): 2,
     }
@@ -54,7 +61,8 @@ def test_server_time_after_the_response_is_left_out(tmp_path):
         tmp_path / "t.json",
         entry(1, "gnn", (110, 112, 120, 121, 150, 190, 200), request_id="c1/3/0/gnn"),
     )
-    parts = parts_of(sample(100, 52, "gnn"), requests)
+    journals = {"c1/3/0/gnn": noted(gnn=(125, 20))}
+    parts = parts_of(sample(100, 52, "gnn"), requests, journals)
     assert as_dict(parts)["gnn", "compute_output"] == 2
     assert min(lap.duration_ns for lap in parts) >= 0
     assert sum(lap.duration_ns for lap in parts) == 62
@@ -69,8 +77,11 @@ def test_the_steps_of_an_ensemble_are_booked_under_their_stages(tmp_path):
         entry(2, "embedding", (112, 113, 115, 116, 125, 135, 136), parent_id=1),
         entry(3, "building", (130, 131, 140, 141, 170, 175, 180), parent_id=1),
     )
-    parts = as_dict(parts_of(sample(100, 100, "ensemble"), requests))
-    assert parts["embedding", "compute_infer"] == 9
+    journals = {"c1/3/0/ensemble": noted(building=(150, 20), embedding=(117, 7))}
+    parts = as_dict(parts_of(sample(100, 100, "ensemble"), requests, journals))
+    assert parts["embedding", "compute_infer"] == 7
+    assert parts["embedding", "backend"] == 2
+    assert parts["building", "compute_infer"] == 20
     assert parts["embedding", "compute_output"] == 5  # up to 130
     assert parts["building", "queue"] == 9
     assert parts["ensemble", "transfer"] == 100 - 80
@@ -78,22 +89,35 @@ def test_the_steps_of_an_ensemble_are_booked_under_their_stages(tmp_path):
     assert sum(parts.values()) == 110
 
 
-def test_the_stages_of_the_fused_model_take_its_compute_time():
-    laps = [Lap("pipeline", "queue", 0, 5), Lap("pipeline", "compute_infer", 5, 100)]
-    parts = split_fused(laps, [(10 * i, 10) for i in range(5)])
-    assert [lap.stage for lap in parts] == ["pipeline", *STAGES, "pipeline"]
-    assert parts[-1] == Lap("pipeline", "compute_infer", 5, 50)
+def test_the_fused_model_has_five_stages_and_one_backend(tmp_path):
+    requests = write(
+        tmp_path / "t.json",
+        entry(1, "pipeline", (110, 112, 120, 121, 200, 205, 208), request_id="c1/3/0/pipeline"),
+    )
+    stages = {stage: (125 + 12 * i, 10) for i, stage in enumerate(STAGES)}
+    journals = {"c1/3/0/pipeline": noted(**stages)}
+    parts = parts_of(sample(100, 120, "pipeline"), requests, journals)
+    assert {lap.stage: (lap.start_ns, 10) for lap in parts if lap.part == "compute_infer"} == stages
+    assert as_dict(parts)["pipeline", "backend"] == 79 - 50
+    assert sum(lap.duration_ns for lap in parts) == 130
 
 
 def test_another_clock_is_refused(tmp_path):
     requests = write(tmp_path / "t.json", entry(1, "gnn", range(10, 17), request_id="c1/3/0/gnn"))
     with pytest.raises(TraceError, match="gnn is not on the client's clock"):
-        parts_of(sample(100, 52, "gnn"), requests)
+        parts_of(sample(100, 52, "gnn"), requests, {})
 
 
 def test_a_request_that_is_missing_is_named(tmp_path):
     with pytest.raises(TraceError, match="lacks request c1/3/0/gnn"):
-        parts_of(sample(100, 52, "gnn"), {})
+        parts_of(sample(100, 52, "gnn"), {}, {})
+
+
+def test_a_request_that_its_model_did_not_note_is_named(tmp_path):
+    times = (110, 112, 120, 121, 150, 155, 158)
+    requests = write(tmp_path / "t.json", entry(1, "gnn", times, request_id="c1/3/0/gnn"))
+    with pytest.raises(TraceError, match="of gnn noted nothing about request c1/3/0/gnn"):
+        parts_of(sample(100, 70, "gnn"), requests, {})
 
 
 @pytest.mark.parametrize("text", [None, '[{"id": 1, "timest'])

@@ -1,6 +1,7 @@
 """The life cycle of the embedded server, with the real one."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving import embedded
 from exatrkx_service.serving.embedded import ServerError, free_ports, launch
 from exatrkx_service.serving.guard import SHARED_MEMORY
+from exatrkx_service.serving.journal import read_journals
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the embedded server is a Linux program"
@@ -86,6 +88,24 @@ def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path
     assert_all_gone(processes, server.grpc_url, region)
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_each_client_has_a_connection_of_its_own(repository, settings, config, tmp_path, protocol):
+    with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
+        port = int((server.grpc_url if protocol == "grpc" else server.http_url).split(":")[1])
+        pairs = [labeling_step(server, protocol) for _ in range(4)]
+        for i, (_, step) in enumerate(pairs):
+            step(tensors(4, [[0], [1]]), Stopwatch(), str(i))
+        open_ = [c for c in psutil.Process().net_connections() if c.raddr and c.raddr.port == port]
+        assert len(open_) == 4
+        for client, _ in pairs:
+            client.close()
+    # And the model noted each request, for the breakdown.
+    journals = read_journals(server.journals)
+    assert {i: [lap.stage for lap in laps] for i, laps in journals.items()} == {
+        f"{i}/labeling": ["labeling"] for i in range(4)
+    }
+
+
 def test_leaves_nothing_behind_after_an_exception(repository, settings, config, tmp_path):
     with (
         pytest.raises(KeyError),
@@ -117,6 +137,26 @@ def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_pa
     owner.send_signal(number)
     assert owner.wait(40) != 0
     owner.stdout.close()
+    assert_all_gone(processes, url, region)
+
+
+def test_served_models_run_the_code_of_the_client(repository, root, tmp_path):
+    shutil.copytree(root / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    model = repository / "labeling" / "1" / "model.py"
+    seen = tmp_path / "seen"
+    note = f"open({str(seen)!r}, 'w').write(exatrkx_service.__file__)"
+    model.write_text(f"{model.read_text()}\nimport exatrkx_service\n{note}\n")
+    command = [sys.executable, Path(__file__).with_name("owner.py")]
+    command += [root / "config" / "config.yaml", repository, tmp_path / "w"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    pid, url = owner.stdout.readline().split()
+    processes = family(int(pid))
+    region = region_of(processes)
+    owner.terminate()
+    owner.wait(40)
+    owner.stdout.close()
+    assert seen.read_text() == str(tmp_path / "src" / "exatrkx_service" / "__init__.py")
     assert_all_gone(processes, url, region)
 
 
@@ -167,15 +207,16 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
     assert_all_gone(processes, server.grpc_url, region)
 
 
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_a_request_lost_with_its_server_is_told_as_the_servers_end(
-    repository, settings, config, tmp_path
+    repository, settings, config, tmp_path, protocol
 ):
     with (
         pytest.raises(ServerError, match="the server ended with code 137; the end of its log"),
         launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
     ):
         _, triton, *_ = family(server.process.pid)
-        _, step = labeling_step(server)
+        _, step = labeling_step(server, protocol)
         triton.kill()
         step(tensors(5, [[0], [1]]), Stopwatch(), "x")
 

@@ -54,12 +54,12 @@ def test_an_input_is_an_aligned_copy(exchange, shape):
 @pytest.mark.parametrize("kind", [np.copy, torch.from_numpy])
 def test_an_output_has_the_strides_that_triton_takes(exchange, shape, kind):
     array = np.arange(np.prod(shape), dtype=np.int64).reshape(shape)
-    given = exchange.respond(labels=kind(array))["labels"]
+    given = exchange.respond("labels", kind(array))["labels"]
     assert given.shape == shape and given.dtype == torch.int64
     np.testing.assert_array_equal(given.numpy(), array)
 
 
 def test_an_output_in_another_order_is_put_in_order(exchange):
     array = np.asfortranarray(np.arange(6).reshape(2, 3))
-    given = exchange.respond(edges=array)["edges"]
+    given = exchange.respond("edges", array)["edges"]
     np.testing.assert_array_equal(given.numpy(), array)

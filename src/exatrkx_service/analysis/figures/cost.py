@@ -175,10 +175,8 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
         handles=[
             Patch(color=PART_COLOURS[part], label=PART_NAMES[part])
             for part in PART_COLOURS
-            if part != "compute"
-        ]
-        + [Patch(color=PART_COLOURS["compute"], label="rest of the fused model")]
-        * (PIPELINE in set(parts.stage)),
+            if part in set(parts.part)
+        ],
         loc="outside lower center",
         ncols=4,
         fontsize=9,
@@ -198,8 +196,7 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
     reach = left.copy()  # where the bars with their intervals end
     extra = rows[~is_compute(rows)]
     for part, colour in PART_COLOURS.items():
-        name = "compute_infer" if part == "compute" else part
-        bars = extra[extra.part == name].set_index("stage").reindex(lane)
+        bars = extra[extra.part == part].set_index("stage").reindex(lane)
         if bars.mean_ms.isna().all():
             continue
         width = bars.mean_ms.fillna(0).to_numpy()

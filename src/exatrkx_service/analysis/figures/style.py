@@ -32,8 +32,9 @@ PART_COLOURS = {
     "queue": "#D55E00",
     "compute_input": "#E69F00",
     "compute": "#009E73",
+    "backend": "#CC79A7",
     "compute_output": "#F0E442",
-    "server_other": "#CC79A7",
+    "server_other": "#7A4A1E",
 }
 PART_NAMES = {
     "serialise": "serialise (client)",
@@ -42,6 +43,7 @@ PART_NAMES = {
     "queue": "queue (server)",
     "compute_input": "compute input (server)",
     "compute": "compute",
+    "backend": "backend (server)",
     "compute_output": "compute output (server)",
     "server_other": "other (server)",
 }
@@ -95,11 +97,8 @@ def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def is_compute(table: pd.DataFrame) -> pd.Series:
-    """Which rows are a stage's own work, on whichever side; all other rows are overhead.
-
-    What the fused model does besides its five stages is overhead as well.
-    """
-    return table.part.isin(COMPUTE_PARTS) & table.stage.isin(STAGES)
+    """Which rows are a stage's own work, on whichever side; all other rows are overhead."""
+    return table.part.isin(COMPUTE_PARTS)
 
 
 def served_label(rows: pd.DataFrame) -> str:

@@ -54,16 +54,20 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
         length_ms=parts.duration_ns / NS_PER_MS,
         part=parts.part.replace({"compute_infer": "compute"}),
     )
+    # The backend's time is what its stage leaves of the whole: before and after it.
+    compute_ms = parts[parts.part == "compute"].set_index("stage").length_ms
+    around_stage = parts.part == "backend"
+    parts["drawn_ms"] = parts.length_ms + parts.stage.map(compute_ms).where(around_stage, 0)
 
     lanes = [ENSEMBLE, *STAGES]
     figure = Figure(figsize=(8.6, 3.6), layout="constrained")
     axes = figure.subplots()
     total_ms = chosen.duration_ns / NS_PER_MS
     axes.barh(0, total_ms, 0.62, color="#F2F2F2", edgecolor="#8C8C8C", lw=0.8)
-    for part, bars in parts.groupby("part"):
+    for part, bars in sorted(parts.groupby("part"), key=lambda group: group[0] == "compute"):
         axes.barh(
             bars.stage.map(lanes.index),
-            bars.length_ms,
+            bars.drawn_ms,
             0.62,
             bars.begin_ms,
             color=PART_COLOURS[part],
@@ -78,7 +82,7 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
         va="center",
         fontsize=9,
     )
-    ends = (parts.begin_ms + parts.length_ms).groupby(parts.stage).max()
+    ends = (parts.begin_ms + parts.drawn_ms).groupby(parts.stage).max()
     lengths = parts.pivot_table(index="stage", columns="part", values="length_ms", aggfunc="sum")
     compute = lengths.compute.dropna()
     around = lengths.drop(columns="compute").sum(axis=1)
@@ -96,7 +100,7 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.16 * max(total_ms, ends.max()))
     axes.set_xlabel(
-        "time since the request's start [ms]  (numbers: compute + queue, input, output)"
+        "time since the request's start [ms]  (numbers: compute + all else on the server)"
     )
     axes.set_title(
         f"{title} ({option}), {clients(concurrency)}: event {chosen.event}, "

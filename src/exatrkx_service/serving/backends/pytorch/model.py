@@ -8,31 +8,26 @@ INTRA_OP_THREAD_COUNT sets the number of threads.
 import json
 from pathlib import Path
 
-from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import load_scripted
+from exatrkx_service.serving.stage_model import ServedModel
 
 
-class TritonPythonModel:
+class TritonPythonModel(ServedModel):
     """One instance of a TorchScript model."""
 
     def initialize(self, args: dict) -> None:
         """Loads the model onto the instance's device."""
         config = json.loads(args["model_config"])
         threads = config["parameters"].get("INTRA_OP_THREAD_COUNT", {"string_value": "1"})
-        devices.limit_threads(int(threads["string_value"]))
-        device = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
-        self.inputs = [tensor["name"] for tensor in config["input"]]
+        self.start(int(threads["string_value"]))
+        self.name = config["name"]
+        self.inputs = tuple(tensor["name"] for tensor in config["input"])
         self.output = config["output"][0]["name"]
+        device = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
         path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
         self.run = load_scripted(path, device)
 
-    def execute(self, requests: list) -> list:
-        """Runs the model on each request."""
-        # Not before `initialize` has set the number of threads, for this imports torch.
-        from exatrkx_service.serving.exchange import respond, take
-
-        responses = []
-        for request in requests:
-            output = self.run(*(take(request, name) for name in self.inputs))
-            responses.append(respond(**{self.output: output}))
-        return responses
+    def compute(self, tensors: dict, watch: object) -> None:
+        """Runs the network."""
+        tensors[self.output] = self.run(*(tensors[name] for name in self.inputs))
+        watch.lap(self.name, "compute")
