@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -17,12 +18,29 @@ class Checkout:
 
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
         for name in NEEDED:
             source, target = root / name, folder / name
             if source.is_dir():
                 shutil.copytree(source, target, ignore=IGNORE)
             else:
                 shutil.copy(source, target)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # The copy's package, not the installed one, as a new checkout would have it. And a TMPDIR
+        # of its own, by which its servers are told from others on this machine.
+        return {**os.environ, "PYTHONPATH": "", "TMPDIR": str(self.temporary)}
+
+    def servers(self) -> list[psutil.Process]:
+        """The server's processes that run for this checkout, parents first."""
+        return [
+            process
+            for process in psutil.process_iter(["name", "cmdline"])
+            if process.info["name"].startswith(("tritonserver", "triton_python_b"))
+            and any(str(self.temporary) in word for word in process.info["cmdline"] or ())
+        ]
 
     def overlay(self, name: str, **values) -> str:
         """Writes a configuration overlay."""
@@ -40,8 +58,7 @@ class Checkout:
             capture_output=True,
             text=True,
             check=False,
-            # The copy's package, not the installed one, as a new checkout would have it.
-            env={**os.environ, "PYTHONPATH": ""},
+            env=self.environment,
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 from exatrkx_service.options import STAGES
@@ -25,12 +24,6 @@ def results(smoke):
 @pytest.fixture(scope="module")
 def samples(results):
     return pd.concat([pd.read_parquet(path) for path in results.glob("timings/*/*.parquet")])
-
-
-def servers():
-    """Server processes and stubs that run on this machine."""
-    names = ("tritonserver", "triton_python_b")
-    return {p.pid for p in psutil.process_iter(["name"]) if p.info["name"].startswith(names)}
 
 
 def test_every_option_is_measured_and_gives_the_same_tracks(results):
@@ -132,48 +125,60 @@ def test_an_option_of_the_users_own(smoke):
     assert found.to_dict() == reference.set_index("event").labels_sha256.to_dict()
 
 
-def start_measuring(smoke, option, before):
+def start_measuring(smoke, option):
     """Starts to measure an option anew; returns when its server is there."""
     process = subprocess.Popen(
         smoke.command(option, "--forcerun", "measure", *SMOKE),
         cwd=smoke.folder,
+        env=smoke.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
         # Where the tests run in the background, Ctrl-C is ignored, and that would be inherited.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    while not servers() - before:
+    deadline = time.monotonic() + 120
+    while not smoke.servers():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.2)
     return process
 
 
-def assert_all_end(before):
-    """No server is left that was not there before; they get time to stop."""
-    deadline = time.monotonic() + 40
-    while servers() - before and time.monotonic() < deadline:
+def assert_all_end(smoke):
+    """No server is left; they get time to stop."""
+    deadline = time.monotonic() + 60
+    while smoke.servers() and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not servers() - before
+    assert not smoke.servers()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_server(smoke, number):
-    before = servers()
-    process = start_measuring(smoke, "S1", before)
+    process = start_measuring(smoke, "S1")
     # As a terminal does: Ctrl-C goes to all processes in its foreground.
     os.killpg(process.pid, number)
     assert process.wait(60) != 0
-    assert_all_end(before)
+    assert_all_end(smoke)
     smoke.run("S1", *SMOKE)  # and the next run does what is left
 
 
 def test_a_killed_measuring_job_leaves_no_server(smoke):
-    before = servers()
-    process = start_measuring(smoke, "S5", before)
-    server = next(p for p in map(psutil.Process, servers() - before) if p.name() == "tritonserver")
-    guard = server.parent()
+    process = start_measuring(smoke, "S5")
+    guard = smoke.servers()[0].parent()
     guard.parent().kill()  # the job
-    assert_all_end(before)
+    assert_all_end(smoke)
     assert process.wait(60) != 0
+
+
+def test_a_changed_model_configuration_is_measured_anew(smoke):
+    path = smoke.folder / "model_repo" / "gnn" / "config.pbtxt"
+    path.write_text(path.read_text() + "# tuned\n")
+    plan = smoke.run("--dry-run", *SMOKE)
+    assert "Measuring S1" in plan and "Measuring S0" in plan
+
+
+def test_changed_code_of_the_pipeline_is_measured_anew(smoke):
+    path = smoke.folder / "src" / "exatrkx_service" / "pipeline" / "building.py"
+    path.write_text(path.read_text() + "# tuned\n")
+    plan = smoke.run("--dry-run", *SMOKE)
+    assert "Finding the tracks that every option must give" in plan and "Measuring S0" in plan

@@ -4,6 +4,7 @@
 rule summarise:
     input:
         samples=[path for option in OPTIONS for path in timings(option)],
+        provenance=[path for option in OPTIONS for path in timings(option, "json")],
         reference=rules.reference.output.sizes,
         physics=rules.reference.output.physics,
     output:

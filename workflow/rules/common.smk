@@ -13,6 +13,7 @@ os.environ.update(
 )
 
 from exatrkx_service.config import ConfigError, load_config
+from exatrkx_service.measure.provenance import code_digest
 from exatrkx_service.options import STAGES
 
 try:
@@ -25,6 +26,12 @@ ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 OPTIONS = list(config["options"])
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 NETWORKS = ("embedding", "filtering", "gnn")
+# A measurement is one of this code: params of the rules that run it.
+CODE = code_digest()
+# Tracked files of the model repository; the networks come from the export.
+SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
+    map(str, Path("model_repo").glob("*/1/model.py"))
+)
 FIGURES = {
     "comparison": "Options compared",
     "overhead": "Overhead",
@@ -64,6 +71,13 @@ def manifests(sample):
     ]
 
 
-def timings(option):
-    """The raw samples of one option, one file per round."""
-    return [f"{RESULTS}/timings/{option}/round{number}.parquet" for number in ROUNDS]
+def timings(option, kind="parquet"):
+    """The raw samples of one option, one file per round; kind "json": their provenance."""
+    return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]
+
+
+def turn(wildcards):
+    """Priority of a measurement: round by round, each round beginning with another option."""
+    number = int(wildcards.round)
+    place = (OPTIONS.index(wildcards.option) - number) % len(OPTIONS)
+    return 1 + (len(ROUNDS) - number) * len(OPTIONS) + len(OPTIONS) - 1 - place

@@ -20,6 +20,7 @@ rule reference:
         runtime=30,
     params:
         pipeline=config["pipeline"],
+        code=CODE,
     message:
         "Finding the tracks that every option must give"
     script:
@@ -30,6 +31,7 @@ rule measure:
     input:
         events=manifests("benchmark"),
         models=rules.reference.input.models,
+        served=SERVED,
         reference=rules.reference.output.sizes,
     output:
         samples=f"{RESULTS}/timings/{{option}}/round{{round}}.parquet",
@@ -39,8 +41,8 @@ rule measure:
         server=f"{RESULTS}/logs/measure/{{option}}_round{{round}}.server.log",
     benchmark:
         f"{RESULTS}/benchmarks/measure/{{option}}_round{{round}}.tsv"
-    # Round by round over all options, so that a drift of the machine hits all alike.
-    priority: lambda wildcards: 1000 - int(wildcards.round)
+    # Interleaved, so that a drift of the machine hits all options alike.
+    priority: turn
     conda:
         ENVIRONMENT
     # The whole machine: nothing else may run beside a measurement.
@@ -50,9 +52,12 @@ rule measure:
         runtime=60,
     params:
         config=lambda wildcards: {
-            **{key: config[key] for key in ("pipeline", "server", "measure")},
+            **{key: config[key] for key in ("pipeline", "server")},
+            # One more round leaves those that are there.
+            "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
             "option": config["options"][wildcards.option],
         },
+        code=CODE,
     message:
         "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     script:

@@ -6,7 +6,13 @@ with logged(snakemake.log[0]):
     import json
     from pathlib import Path
 
-    from exatrkx_service.analysis.checks import check_sums, combine_provenance, stability_warnings
+    from exatrkx_service.analysis.checks import (
+        check_sums,
+        combine_provenance,
+        span_warnings,
+        stability_warnings,
+        untimed_share,
+    )
     from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
     from exatrkx_service.analysis.timings import read_reference, read_timings
 
@@ -21,11 +27,12 @@ with logged(snakemake.log[0]):
         name = {"summarise": "summary", "cost_vs_s0": "cost"}.get(table.__name__, table.__name__)
         table(samples, reference, **settings).to_csv(snakemake.output[name], index=False)
     jobs = {}
-    for path in map(Path, snakemake.input.samples):
-        jobs[f"{path.parent.name}/{path.stem}"] = json.loads(path.with_suffix(".json").read_text())
+    for path in map(Path, snakemake.input.provenance):
+        jobs[f"{path.parent.name}/{path.stem}"] = json.loads(path.read_text())
     provenance = combine_provenance(jobs) | {
         "largest_gap": check_sums(samples),
-        "warnings": stability_warnings(samples),
+        "warnings": stability_warnings(samples) + span_warnings(jobs),
+        "outside_timed_windows": untimed_share(jobs),
         "physics": json.loads(Path(snakemake.input.physics).read_text()),
     }
     Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,9 @@ from exatrkx_service.analysis.timings import (
 SUM_TOLERANCE = 0.01  # largest share of an event's time that no part may account for
 ROUND_TOLERANCE = 0.05  # rounds whose means differ by less than this share agree
 ROUND_P_VALUE = 0.01  # and so do rounds whose difference chance explains
-JOB_KEYS = ("option", "round", "start_s", "warmup_s", "timed_s", "wall_s")  # of each job its own
+# Of each job its own.
+JOB_KEYS = ("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s")
+SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
 
 def check_sums(timings: pd.DataFrame, tolerance: float = SUM_TOLERANCE) -> float:
@@ -94,6 +97,35 @@ def stability_warnings(timings: pd.DataFrame) -> list[str]:
                     f"{spread:.0%} apart; run again on a quiet machine"
                 )
     return warnings
+
+
+def span_warnings(records: dict[str, dict[str, Any]]) -> list[str]:
+    """Says so if the jobs that are compared began further apart than ``SPAN_TOLERANCE``.
+
+    Args:
+        records: the provenance of each job under the job's name, such as ``S1/round2``.
+
+    Returns:
+        One warning, or none.
+    """
+    began = {job: datetime.fromisoformat(record["job"]["began"]) for job, record in records.items()}
+    first, last = min(began, key=began.get), max(began, key=began.get)
+    if began[last] - began[first] <= SPAN_TOLERANCE:
+        return []
+    return [
+        f"{first} was measured on {began[first]:%Y-%m-%d %H:%M} and {last} on "
+        f"{began[last]:%Y-%m-%d %H:%M} (UTC): the machine may have changed between them"
+    ]
+
+
+def untimed_share(records: dict[str, dict[str, Any]]) -> float:
+    """Fraction of the measuring jobs' time outside their timed windows: start, warm-up, stop.
+
+    Args:
+        records: the provenance of each job.
+    """
+    jobs = [record["job"] for record in records.values()]
+    return 1 - sum(job["timed_s"] for job in jobs) / sum(job["wall_s"] for job in jobs)
 
 
 def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:

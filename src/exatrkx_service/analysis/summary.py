@@ -53,25 +53,22 @@ BREAKDOWN_COLUMNS = [
 def mean_interval(
     sums: np.ndarray, counts: np.ndarray, *, confidence_level: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bootstrap interval of a mean whose samples come in groups, one group per event.
+    """Bootstrap interval of a mean over events and rounds.
 
-    The repetitions of one event share its number of space points and edges, so they are not
-    independent draws: resampling single samples would give an interval too narrow by about the
-    square root of the number of repetitions. Therefore each event is first reduced to its own
-    sum and count and whole events are resampled (the cluster bootstrap). The statistic, the sum
-    of the sums over the sum of the counts, is the mean over all samples also where failures
-    left events with unequal counts. The percentile interval is used: it is defined for a part
-    that never varies, where BCa is not.
+    Samples are not independent draws: the repetitions of one event share its number of space
+    points and edges, and the samples of one round share the state of the machine. So whole events
+    and whole rounds are resampled, each with replacement, and the statistic is the sum of the
+    sums over the sum of the counts in their crossings. With one round, events alone are resampled.
+    The percentile interval is used: it is defined for a part that never varies, where BCa is not.
 
-    The interval says how far the mean would move with another sample of events. A drift
-    between rounds is not in it; ``checks.stability_warnings`` looks for that.
+    The interval says how far the mean would move with other events and another time on the same
+    machine. With few rounds the second is known roughly: the interval spans about their range.
 
-    Source: scipy.stats.bootstrap; Davison and Hinkley, Bootstrap Methods and their
-    Application (1997), sections 3.8 and 5.3.
+    Source: A. B. Owen, The pigeonhole bootstrap, Ann. Appl. Stat. 1 (2007) 386; scipy.stats.
 
     Args:
-        sums: float (..., E): per event the sum of its samples.
-        counts: (E,): per event the number of its samples, at least 1.
+        sums: float (..., R, E): per round and event the sum of its samples.
+        counts: (R, E): per round and event the number of its samples; 0 where all failed.
         confidence_level: between 0 and 1.
         resamples: number of bootstrap resamples.
         seed: seed of the resampling; the same one gives the same interval.
@@ -80,24 +77,37 @@ def mean_interval(
         Lower and upper bounds, each of shape (...), in the unit of ``sums``. NaN for fewer
         than two events.
     """
-    if len(counts) < 2:
-        nothing = np.full(sums.shape[:-1], np.nan)
+    n_rounds, n_events = counts.shape
+    if n_events < 2:
+        nothing = np.full(sums.shape[:-2], np.nan)
         return nothing, nothing
+    overall = sums.sum((-2, -1)) / counts.sum()
+    only_round = np.zeros(1, dtype=int)
 
-    def mean(index: np.ndarray, axis: int = -1) -> np.ndarray:
-        return sums[..., index].sum(axis) / counts[index].sum(axis)
+    def mean(events: np.ndarray, rounds: np.ndarray = only_round, axis: int = -1) -> np.ndarray:
+        crossing = rounds[..., :, None], events[..., None, :]
+        number = counts[crossing].sum((-2, -1))
+        total = sums[..., *crossing].sum((-2, -1))
+        # A resample of failures alone says nothing.
+        return np.where(number > 0, total / np.maximum(number, 1), overall[..., None])
 
     interval = stats.bootstrap(
-        (np.arange(len(counts)),),
+        (np.arange(n_events), np.arange(n_rounds))[: 1 if n_rounds == 1 else 2],
         mean,
         vectorized=True,
         n_resamples=resamples,
-        batch=100,  # holds the memory to 100 resamples at a time
+        batch=50,  # holds the memory to 50 resamples at a time
         confidence_level=confidence_level,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return interval.low, interval.high
+
+
+def _cells(times: pd.Series, samples: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts (R, E) of the samples' times per round and event, for ``mean_interval``."""
+    groups = times.groupby([samples["round"], samples.event])
+    return tuple(table.unstack(fill_value=0).to_numpy() for table in (groups.sum(), groups.count()))
 
 
 def summarise(
@@ -148,10 +158,8 @@ def summarise(
         }
         if row["tracks_identical"]:
             times = ok.duration_ns / NS_PER_MS
-            per_event = times.groupby(ok.event)
             low, high = mean_interval(
-                per_event.sum().to_numpy(),
-                per_event.count().to_numpy(),
+                *_cells(times, ok),
                 confidence_level=confidence_level,
                 resamples=resamples,
                 seed=seed,
@@ -229,27 +237,28 @@ def breakdown(
     for (option, concurrency), samples in totals.groupby(["option", "concurrency"]):
         if (option, concurrency) not in parts:
             continue
-        counts = samples.groupby("event").size()
+        counts = samples.groupby(["round", "event"]).size().unstack(fill_value=0)
+        cells = pd.MultiIndex.from_product([counts.index, counts.columns])
         sums = (
             parts[option, concurrency]
             .pivot_table(
                 index=["stage", "part"],
-                columns="event",
+                columns=["round", "event"],
                 values="duration_ns",
                 aggfunc="sum",
                 fill_value=0,
             )
-            .reindex(columns=counts.index, fill_value=0)
+            .reindex(columns=cells, fill_value=0)
             / NS_PER_MS
         )
         low, high = mean_interval(
-            sums.to_numpy(),
+            sums.to_numpy().reshape(len(sums), *counts.shape),
             counts.to_numpy(),
             confidence_level=confidence_level,
             resamples=resamples,
             seed=seed,
         )
-        table = sums.sum(axis=1).div(counts.sum()).rename("mean_ms").reset_index()
+        table = sums.sum(axis=1).div(len(samples)).rename("mean_ms").reset_index()
         tables.append(
             table.assign(
                 option=option,
@@ -276,11 +285,11 @@ def cost_vs_s0(
     resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """What an option costs: the mean difference to S0, event by event.
+    """What an option costs: the mean difference to S0, event by event and round by round.
 
     The interval of an option's mean is wide because events differ in size. All options measure
-    the same events, so in the difference of an event's two means its size drops out, and the
-    interval of the mean difference tells options apart whose own intervals overlap.
+    the same events, so in the difference of an event's two means its size drops out. The
+    difference is taken within each round, whose measurements lie near each other in time.
 
     Args:
         timings: raw samples, see ``timings.COLUMNS``.
@@ -290,25 +299,24 @@ def cost_vs_s0(
         seed: seed of the bootstrap.
 
     Returns:
-        Columns ``COST_COLUMNS`` [ms]: over the events that both measured at that concurrency,
-        the mean of (mean time of the event - its mean time in S0), with its interval. No row
-        for S0, and none where S0 has no valid samples.
+        Columns ``COST_COLUMNS`` [ms]: over the events and rounds that both measured at that
+        concurrency, the mean of (mean time of the event - its mean time in S0), with its
+        interval. No row for S0, and none where S0 has no valid samples.
 
     Raises:
         TimingsError: the samples or the reference are malformed.
     """
     check_timings(timings, "timings")
     check_reference(reference, "reference")
-    means = event_means(comparable(timings, reference))
-    keys = ["concurrency", "event"]
+    means = event_means(comparable(timings, reference), by_round=True)
+    keys = ["concurrency", "round", "event"]
     baseline = means.loc[means.option == "S0", [*keys, "mean_ms"]]
     pairs = means[means.option != "S0"].merge(baseline, on=keys, suffixes=("", "_s0"))
     rows = []
     for (option, concurrency), events in pairs.groupby(["option", "concurrency"]):
-        cost = (events.mean_ms - events.mean_ms_s0).to_numpy()
+        cost = events.mean_ms - events.mean_ms_s0
         low, high = mean_interval(
-            cost,
-            np.ones(len(cost)),
+            *_cells(cost, events),
             confidence_level=confidence_level,
             resamples=resamples,
             seed=seed,
@@ -317,16 +325,21 @@ def cost_vs_s0(
     return _sorted(pd.DataFrame(rows, columns=COST_COLUMNS), ["concurrency"])
 
 
-def event_means(timings: pd.DataFrame) -> pd.DataFrame:
+def event_means(timings: pd.DataFrame, *, by_round: bool = False) -> pd.DataFrame:
     """Mean time of each event over its repetitions and rounds, failed samples left out.
+
+    Args:
+        timings: raw samples, see ``timings.COLUMNS``.
+        by_round: one mean per round; there is a column ``round`` then.
 
     Returns:
         Columns option, concurrency, event, n_space_points, mean_ms [ms], n_samples.
     """
+    keys = ["option", "concurrency", *(["round"] if by_round else []), "event"]
     totals = total_rows(timings)
     means = (
         totals[totals.status == "ok"]
-        .groupby(["option", "concurrency", "event"], as_index=False)
+        .groupby(keys, as_index=False)
         .agg(
             n_space_points=("n_space_points", "first"),
             mean_ms=("duration_ns", "mean"),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,19 @@ from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.serving.embedded import Server, launch
 from exatrkx_service.serving.journal import read_journals
+
+
+@contextlib.contextmanager
+def only_measurement(say: Callable[[str], None]) -> Iterator[None]:
+    """Keeps other measurements of this user on this machine waiting for as long as it lasts."""
+    path = Path(tempfile.gettempdir()) / f"exatrkx-service-{os.getuid()}.lock"
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another measurement on this machine to end ({path})")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def measure(
@@ -41,7 +58,7 @@ def measure(
         events: space points by event number.
         sizes: see ``rows.tidy``.
         model_repository: the tracked model repository, with the exported networks.
-        config: the whole, validated configuration.
+        config: the sections ``pipeline``, ``server`` and ``measure`` of the configuration.
         work: an empty folder for the server's files.
         say: gets one line per step.
 
@@ -54,10 +71,14 @@ def measure(
     """
     pipeline, settings, plan = config["pipeline"], config["server"], config["measure"]
     devices.settle(pipeline["threads"])
-    begin = time.monotonic()
     samples = {}
     facts: dict[str, Any] = {"option": option.name, "round": round_number, "server": None}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(only_measurement(say))
+        begin = time.monotonic()
+        facts["began"] = datetime.now(UTC).isoformat(timespec="seconds")
+        facts["load_average"] = os.getloadavg()[0]
+        facts["device"] = devices.resolve(pipeline["device"])
         server: Server | None = None
         if option.needs_server:
             say(f"starting a server with {', '.join(option.models)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -24,6 +25,20 @@ PACKAGES = (
         "pythia8mc",
     ),
 )
+
+
+# What decides how a stage is run and timed, and what it finds.
+CODE = ("options.py", "pipeline", "client", "serving", "measure")
+
+
+def code_digest() -> str:
+    """SHA-256 of the code that measurements depend on: ``CODE``, in this package."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] in CODE:
+            digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _output(*command: str) -> str | None:

@@ -44,8 +44,11 @@ def configure(
     if config.HasField("ensemble_scheduling"):
         return config  # an ensemble computes nothing itself
     del config.instance_group[:]
-    kind = ModelInstanceGroup.KIND_GPU if device == "cuda" else ModelInstanceGroup.KIND_CPU
-    config.instance_group.add(count=instances, kind=kind)
+    if device == "cuda":
+        # One GPU, named: without a name Triton puts that many instances on each GPU it sees.
+        config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_GPU, gpus=[0])
+    else:
+        config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_CPU)
     if config.backend == "pytorch":
         # The key of NVIDIA's LibTorch backend; the Python-based one here reads the same.
         config.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(pipeline["threads"])

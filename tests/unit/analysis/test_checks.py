@@ -1,8 +1,14 @@
 import pandas as pd
 import pytest
-from conftest import make_timings
+from synthetic import make_timings
 
-from exatrkx_service.analysis.checks import check_sums, combine_provenance, stability_warnings
+from exatrkx_service.analysis.checks import (
+    check_sums,
+    combine_provenance,
+    span_warnings,
+    stability_warnings,
+    untimed_share,
+)
 from exatrkx_service.analysis.timings import TimingsError
 
 
@@ -82,3 +88,19 @@ def test_provenance_separates_common_differing_and_own():
         "cpu.model": {"S0/round1": "A", "S1/round1": "B", "S1/round2": "A"}
     }
     assert combined["jobs"]["S1/round2"] == {"option": "S1"}
+
+
+def test_jobs_that_lie_days_apart_are_told():
+    records = {
+        "S0/round1": {"job": {"began": "2026-01-31T20:00:00+00:00"}},
+        "S3/round1": {"job": {"began": "2026-02-01T06:00:00+00:00"}},
+    }
+    assert span_warnings(records) == []
+    records["S3/round1"]["job"]["began"] = "2026-02-01T09:30:00+00:00"
+    (warning,) = span_warnings(records)
+    assert warning.startswith("S0/round1 was measured on 2026-01-31 20:00 and S3/round1 on 2026-02")
+
+
+def test_the_share_of_time_that_is_not_timed():
+    jobs = {"a": {"job": {"timed_s": 30, "wall_s": 40}}, "b": {"job": {"timed_s": 9, "wall_s": 12}}}
+    assert untimed_share(jobs) == pytest.approx(1 - 39 / 52)

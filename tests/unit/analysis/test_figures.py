@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import PLACEMENTS, make_reference, make_timings
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from synthetic import PLACEMENTS, make_reference, make_timings
 
 from exatrkx_service.analysis import figures
 from exatrkx_service.analysis.figures.style import is_compute, option_styles, served_label

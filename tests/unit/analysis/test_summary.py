@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import labels_hash, make_reference, make_timings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from synthetic import labels_hash, make_reference, make_timings
 
 from exatrkx_service.analysis.summary import (
     breakdown,
@@ -111,7 +111,7 @@ def test_interval_is_scipys_of_the_event_means():
         (means,), np.mean, n_resamples=500, method="percentile", rng=np.random.default_rng(3)
     ).confidence_interval
     low, high = mean_interval(
-        means * 6, np.full(40, 6), confidence_level=0.95, resamples=500, seed=3
+        means[None] * 6, np.full((1, 40), 6), confidence_level=0.95, resamples=500, seed=3
     )
     assert (low, high) == pytest.approx((expected.low, expected.high))
 
@@ -120,8 +120,8 @@ def test_repetitions_do_not_narrow_the_interval():
     rng = np.random.default_rng(5)
     means = rng.lognormal(3, 0.5, 40)
     interval = {"confidence_level": 0.95, "resamples": 500, "seed": 3}
-    once = mean_interval(means, np.ones(40), **interval)
-    ten = mean_interval(means * 10, np.full(40, 10), **interval)
+    once = mean_interval(means[None], np.ones((1, 40)), **interval)
+    ten = mean_interval(means[None] * 10, np.full((1, 40), 10), **interval)
     assert ten == pytest.approx(once)
 
 
@@ -132,10 +132,26 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says():
     for trial in range(200):
         draws = rng.lognormal(0, 0.3, 50)
         low, high = mean_interval(
-            draws, np.ones(50), confidence_level=0.9, resamples=300, seed=trial
+            draws[None], np.ones((1, 50)), confidence_level=0.9, resamples=300, seed=trial
         )
         inside += low <= truth <= high
     assert 0.82 < inside / 200 < 0.97
+
+
+def test_a_drift_between_rounds_is_in_the_interval():
+    rng = np.random.default_rng(5)
+    means = rng.normal(30, 0.1, (1, 40))
+    interval = {"confidence_level": 0.95, "resamples": 500, "seed": 3}
+    low, high = mean_interval(means * [[1.0]], np.ones((1, 40)), **interval)
+    assert high - low < 0.2
+    low, high = mean_interval(means * [[1.0], [1.1], [1.3]], np.ones((3, 40)), **interval)
+    assert low < 30.5 and high > 38.5
+
+
+def test_events_that_failed_in_a_round_leave_it_out():
+    times, counts = np.array([[10.0, 20.0], [30.0, 0.0]]), np.array([[1, 1], [1, 0]])
+    low, high = mean_interval(times, counts, confidence_level=0.9, resamples=200, seed=3)
+    assert 10 <= low < 20 < high <= 30
 
 
 @settings(max_examples=40, deadline=None)
@@ -146,7 +162,9 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says():
 def test_interval_lies_within_the_events_means(events, level):
     means = np.array([mean for mean, _ in events])
     counts = np.array([count for _, count in events])
-    low, high = mean_interval(means * counts, counts, confidence_level=level, resamples=50, seed=0)
+    low, high = mean_interval(
+        (means * counts)[None], counts[None], confidence_level=level, resamples=50, seed=0
+    )
     assert low <= high
     assert means.min() * (1 - 1e-9) <= low
     assert high <= means.max() * (1 + 1e-9)
@@ -154,7 +172,7 @@ def test_interval_lies_within_the_events_means(events, level):
 
 def test_constant_times_have_an_interval_without_width():
     low, high = mean_interval(
-        np.full((2, 5), 3.0), np.ones(5), confidence_level=0.95, resamples=20, seed=0
+        np.full((2, 3, 5), 3.0), np.ones((3, 5)), confidence_level=0.95, resamples=20, seed=0
     )
     assert low.tolist() == high.tolist() == [3.0, 3.0]
 
@@ -185,9 +203,9 @@ def test_a_part_that_is_missing_in_a_sample_counts_as_zero():
 def test_cost_is_the_paired_difference():
     timings = frame(BY_HAND)
     cost = cost_vs_s0(timings, make_reference(timings), **BOOTSTRAP)
-    # Event 0: S0 15, S1 60. Event 1: S0 35, S1 120.
-    assert cost.to_dict("records")[0]["cost_ms"] == pytest.approx(((60 - 15) + (120 - 35)) / 2)
-    assert (cost.ci95_low_ms[0], cost.ci95_high_ms[0]) == pytest.approx((45, 85))
+    # Round 1: 50 - 10, and event 1 failed. Round 2: 70 - 20 and 120 - 40.
+    assert cost.to_dict("records")[0]["cost_ms"] == pytest.approx((40 + 50 + 80) / 3)
+    assert (cost.ci95_low_ms[0], cost.ci95_high_ms[0]) == pytest.approx((40, 80))
 
 
 def test_cost_is_sharper_than_the_means():

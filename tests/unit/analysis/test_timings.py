@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from conftest import make_reference, make_timings
+from synthetic import make_reference, make_timings
 
 from exatrkx_service.analysis.timings import (
     TimingsError,

@@ -42,7 +42,8 @@ def test_prepare_puts_the_settings_in(root, config, tmp_path):
         if model.name == ENSEMBLE:
             assert not model.instance_group
             continue
-        assert [(group.count, group.kind) for group in model.instance_group] == [(4, 1)]
+        (group,) = model.instance_group
+        assert (group.count, group.kind, list(group.gpus)) == (4, group.KIND_GPU, [0])
         if model.backend == "pytorch":
             assert model.parameters["INTRA_OP_THREAD_COUNT"].string_value == "3"
         else:

@@ -1,0 +1,42 @@
+import fcntl
+import os
+import threading
+
+from exatrkx_service.measure.job import only_measurement
+from exatrkx_service.measure.provenance import CODE, code_digest
+
+
+def test_a_second_measurement_waits_for_the_first(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    said, order, waits = [], [], threading.Event()
+
+    def second():
+        def say(text):
+            said.append(text)
+            waits.set()
+
+        with only_measurement(say):
+            order.append("second")
+
+    with only_measurement(said.append):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waits.wait(20)
+        order.append("first")
+    thread.join(20)
+    assert order == ["first", "second"]
+    assert len(said) == 1 and str(tmp_path) in said[0]
+
+
+def test_the_lock_is_free_after_a_measurement(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with only_measurement(print):
+        pass
+    with (tmp_path / f"exatrkx-service-{os.getuid()}.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_digest_is_of_the_code_that_is_measured(root):
+    package = root / "src" / "exatrkx_service"
+    assert all((package / name).exists() for name in CODE)
+    assert code_digest() == code_digest()
