@@ -70,7 +70,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     """Checks a configuration against the schema.
 
     Args:
-        config: as read from YAML; left as it is.
+        config: as read from YAML or from the command line; left as it is.
         source: what to call it in an error, such as its file.
         schema_path: the JSON schema.
 
@@ -81,12 +81,12 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
         ConfigError: one line that names the key, what was found and what was expected.
     """
     schema = read_schema(schema_path)
+    filled = _with_numbers(config, schema)
     errors = sorted(
-        _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
+        _Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path))
     )
     if errors:
         raise ConfigError(f"{source}: {_explain(errors[0])}")
-    filled = copy.deepcopy(config)
     _fill(filled, schema)
     if filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
@@ -98,6 +98,22 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
         )
     return filled
+
+
+def _with_numbers(value: Any, rule: dict[str, Any]) -> Any:
+    """A copy with numbers for their text: ``--config`` gives all below a section as text."""
+    if isinstance(value, dict):
+        properties = rule.get("properties", {})
+        return {key: _with_numbers(entry, properties.get(key, {})) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_numbers(entry, rule.get("items", {})) for entry in value]
+    if isinstance(value, str) and rule.get("type") in ("integer", "number"):
+        try:
+            number = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):  # ValueError: it looks like a date, but is none
+            return value
+        return number if _is_number(None, number) else value
+    return copy.deepcopy(value)
 
 
 def _fill(values: dict[str, Any], schema: dict[str, Any]) -> None:

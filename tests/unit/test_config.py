@@ -75,6 +75,28 @@ def test_the_given_configuration_is_left_alone(config):
     assert load_config(given_config, "short")["measure"]["concurrency"] == [1, 2, 4, 8]
 
 
+@pytest.mark.parametrize(
+    "key, text, number",
+    [
+        ("events.n_events", "5", 5),
+        ("events.hnl.mass_gev", "20.5", 20.5),
+        ("events.pileup", "40", 40),
+        ("train.epochs.gnn", "3", 3),
+        ("measure.concurrency", ["1", "2"], [1, 2]),
+    ],
+)
+def test_text_of_a_number_is_that_number(config, key, text, number):
+    given_config = put(config, key, text)
+    loaded = load_config(given_config, "command line")
+    assert loaded == put(config, key, number)
+    assert get(given_config, key) == text
+
+
+def test_text_stays_text(config):
+    loaded = load_config(put(config, "results", "2026"), "command line")
+    assert loaded["results"] == "2026"
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_are_valid_over_the_default(root, config, name):
     overlay = yaml.safe_load((root / "config" / f"{name}.yaml").read_text())
@@ -106,7 +128,12 @@ def test_an_overlay_adds_an_option(config):
         ("measure.xyz", 1, "measure.xyz: unknown key; expected one of concurrency, rounds, "),
         ("event", {}, "; did you mean events?"),
         ("events.n_events", 0, "events.n_events: found 0, expected at least 1"),
-        ("events.n_events", "5", "events.n_events: found '5', expected integer, at least 1"),
+        ("events.n_events", "five", "events.n_events: found 'five', expected integer, at least 1"),
+        ("events.n_events", "yes", "events.n_events: found 'yes', expected integer, at least 1"),
+        ("events.n_events", "2020-13-40", "events.n_events: found '2020-13-40', expected integer"),
+        ("events.n_events", "{", "events.n_events: found '{', expected integer, at least 1"),
+        ("events.n_events", "0", "events.n_events: found 0, expected at least 1"),
+        ("events.pileup", ".nan", "events.pileup: found '.nan', expected number, at least 0"),
         ("events.n_events", 5.0, "events.n_events: found 5.0, expected integer, at least 1"),
         ("events.n_events", True, "events.n_events: found True, expected integer, at least 1"),
         ("events.pileup", math.nan, "events.pileup: found nan, expected number, at least 0"),
@@ -124,7 +151,7 @@ def test_an_overlay_adds_an_option(config):
         ("measure.concurrency", 4, "measure.concurrency: found 4, expected a list of one or"),
         ("measure.concurrency", [0], "measure.concurrency[0]: found 0, expected at least 1 and at"),
         ("measure.concurrency", [1, 1], "measure.concurrency: found [1, 1], expected a list of"),
-        ("measure.concurrency", ["1"], "measure.concurrency[0]: found '1', expected integer"),
+        ("measure.concurrency", ["a"], "measure.concurrency[0]: found 'a', expected integer"),
         ("analysis.confidence_level", 1, "found 1, expected more than 0 and less than 1"),
         ("server.ports", {"http": 1}, "server.ports.grpc: missing key"),
         ("results", "", "results: found '', expected text, not empty"),

@@ -1,5 +1,7 @@
 """Targets, and configurations that are refused before any job runs."""
 
+import shlex
+
 import pytest
 
 TARGETS = ["all", "events", "train", "export", "reference", "aggregate", "plots", "report"]
@@ -18,6 +20,25 @@ def test_every_target_can_be_planned(checkout, target):
 def test_an_option_needs_the_measurements_of_itself_alone(checkout):
     plan = checkout.run("--dry-run", "S3")
     assert plan.count("Measuring S3, round") == 3 and "Measuring S1" not in plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "planned"),
+    [
+        ("--config results=results/mine", "Writing results/mine/report.html"),
+        ("""--config 'measure={"repetitions": 5}'""", "Measuring S5, round 2 of 2"),
+    ],
+)
+def test_single_keys_can_be_given_as_the_readme_says(checkout, root, arguments, planned):
+    assert arguments in (root / "config" / "README.md").read_text()
+    assert planned in checkout.run("--dry-run", *shlex.split(arguments))
+
+
+def test_numbers_can_be_given_in_lists_and_in_sections_of_sections(checkout):
+    values = ("measure={concurrency: [1, 2], rounds: 3}", "train={epochs: {gnn: 2}}")
+    assert "round 3 of 3" in checkout.run("--dry-run", "--config", *values)
+    output = checkout.run("--dry-run", "--config", "measure={concurrency: [one]}", fails=True)
+    assert "measure.concurrency[0]: found 'one', expected integer" in output
 
 
 @pytest.mark.parametrize(
