@@ -12,11 +12,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
-	@$(BIN)/python -m exatrkx_service.analysis.table results
+	@$(BIN)/python -m exatrkx_service.analysis.table config/config.yaml
 
 smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
-	@$(BIN)/python -m exatrkx_service.analysis.table results/smoke
+	@$(BIN)/python -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
 test: $(STAMP)  ## all tests, with those of format and lint
 	@$(BIN)/python -m pytest

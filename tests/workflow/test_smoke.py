@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -86,6 +87,20 @@ def test_every_output_is_there(results):
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["common"]["software"]["torch"] and provenance["common"]["machine"]["cpu"]
     assert (results / "logs" / "measure" / "S4_round1.server.log").stat().st_size > 0
+
+
+def test_the_table_of_a_run_is_found_by_its_configuration(smoke, results):
+    files = ["config/config.yaml", "config/smoke.yaml"]
+    done = subprocess.run(
+        [sys.executable, "-m", "exatrkx_service.analysis.table", *files],
+        cwd=smoke.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": "src"},
+    )
+    assert done.stdout.count("identical") == 2 * len(OPTIONS)
+    assert done.stdout.endswith(f"report: {(results / 'report.html').resolve()}\n")
 
 
 def test_a_second_run_does_nothing(smoke):

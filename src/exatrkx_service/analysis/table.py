@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
+import yaml
+
+from exatrkx_service.config import load_config
 
 HEADINGS = {
     "option": "option",
@@ -17,6 +25,7 @@ HEADINGS = {
     "slowdown": "vs S0",
     "tracks": "tracks",
 }
+N_WARNINGS = 3  # shown on the terminal; the report has them all
 
 
 def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
@@ -54,10 +63,42 @@ def _mean(row: tuple) -> str:
     return f"{row.mean_ms:.2f} [{row.ci95_low_ms:.2f}, {row.ci95_high_ms:.2f}]"
 
 
-if __name__ == "__main__":
-    import sys
-    from pathlib import Path
+def results_folder(files: Sequence[Path]) -> Path:
+    """The folder of results that configuration files name, each laid over those before it."""
+    from snakemake.utils import update_config  # the environment of a job may have no Snakemake
 
-    folder = Path(sys.argv[1])
+    config: dict = {}
+    for file in files:
+        update_config(config, yaml.safe_load(file.read_text(encoding="utf-8")))
+    return Path(load_config(config, source=", ".join(map(str, files)))["results"])
+
+
+def terminal_warnings(warnings: Sequence[str]) -> str:
+    """What ``checks.stability_warnings`` found, in a few lines; empty without warnings."""
+    if not warnings:
+        return ""
+    lines = [f"{len(warnings)} warning{'s' * (len(warnings) > 1)}:", *warnings[:N_WARNINGS]]
+    if len(warnings) > N_WARNINGS:
+        lines.append(f"and {len(warnings) - N_WARNINGS} more: see the report")
+    return "\n  ".join(lines)
+
+
+def main(files: Sequence[Path]) -> None:
+    """Prints the summary, the warnings and the place of the report.
+
+    Args:
+        files: the configuration files of the run, overlays last.
+
+    Raises:
+        ConfigError: the files hold no valid configuration.
+    """
+    folder = results_folder(files)
     print(terminal_table(pd.read_csv(folder / "summary.csv")))
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    if warnings := terminal_warnings(provenance["warnings"]):
+        print(f"\n{warnings}")
     print(f"\nreport: {(folder / 'report.html').resolve()}")
+
+
+if __name__ == "__main__":
+    main([Path(argument) for argument in sys.argv[1:]])

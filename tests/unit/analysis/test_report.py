@@ -8,7 +8,6 @@ import yaml
 
 from exatrkx_service.analysis.report import ReportError, caption_html, render, validity
 from exatrkx_service.analysis.summary import breakdown, summarise
-from exatrkx_service.analysis.table import terminal_table
 
 ROOT = Path(__file__).parents[3]
 CAPTIONS = {path.stem: path for path in (ROOT / "workflow" / "report").glob("*.rst")}
@@ -139,10 +138,3 @@ def test_problems_are_named(tables, image, tmp_path):
         caption.write_text(content)
         with pytest.raises(ReportError, match=r"bad\.rst: "):
             caption_html(caption, CONFIG)
-
-
-def test_terminal_table_has_one_line_per_row(tables):
-    lines = terminal_table(tables[0]).splitlines()
-    assert len(lines) == 1 + len(tables[0])
-    assert "×1.00" in lines[1]
-    assert "identical" in lines[1]

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+import yaml
+
+from exatrkx_service.analysis.summary import summarise
+from exatrkx_service.analysis.table import main, terminal_table
+from exatrkx_service.config import ConfigError
+
+
+@pytest.fixture(scope="module")
+def summary(synthetic):
+    return summarise(*synthetic, confidence_level=0.95, resamples=50, seed=1)
+
+
+@pytest.fixture
+def run(summary, tmp_path, monkeypatch):
+    """Gives the configuration files of a run whose results are in a folder of their own."""
+
+    def write(warnings=()):
+        results = tmp_path / "elsewhere" / "mine"
+        results.mkdir(parents=True)
+        summary.to_csv(results / "summary.csv", index=False)
+        (results / "provenance.json").write_text(json.dumps({"warnings": list(warnings)}))
+        base = {"results": "results", "options": {"S0": {"serve": []}}}
+        overlay = {"results": "elsewhere/mine", "measure": {"rounds": 1}}
+        for name, values in (("base.yaml", base), ("overlay.yaml", overlay)):
+            (tmp_path / name).write_text(yaml.safe_dump(values))
+        return [tmp_path / "base.yaml", tmp_path / "overlay.yaml"]
+
+    monkeypatch.chdir(tmp_path)
+    return write
+
+
+def test_one_line_per_row(summary):
+    lines = terminal_table(summary).splitlines()
+    assert len(lines) == 1 + len(summary)
+    assert "×1.00" in lines[1]
+    assert "identical" in lines[1]
+
+
+def test_the_results_are_those_of_the_configuration(run, summary, tmp_path, capsys):
+    main(run())
+    report = (tmp_path / "elsewhere/mine/report.html").resolve()
+    assert capsys.readouterr().out == f"{terminal_table(summary)}\n\nreport: {report}\n"
+
+
+@pytest.mark.parametrize(
+    ("warnings", "shown"),
+    [
+        (["a"], "1 warning:\n  a\n\nreport: "),
+        (["a", "b", "c"], "3 warnings:\n  a\n  b\n  c\n\nreport: "),
+        (["a", "b", "c", "d", "e"], "5 warnings:\n  a\n  b\n  c\n  and 2 more: see the report\n\n"),
+    ],
+)
+def test_warnings_stand_below_the_table(run, capsys, warnings, shown):
+    main(run(warnings))
+    assert f"\n\n{shown}" in capsys.readouterr().out
+
+
+def test_a_wrong_configuration_is_named(run):
+    files = run()
+    files[1].write_text("measure: {rounds: two}")
+    with pytest.raises(ConfigError, match=r"overlay\.yaml: measure\.rounds: found 'two'"):
+        main(files)
