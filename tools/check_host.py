@@ -8,9 +8,11 @@ import os
 import platform
 import sys
 import sysconfig
+from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13")
 GLIBC = "2.35"  # what the tritonserver binary was built for
+CHECKOUT = str(Path(__file__).resolve().parents[1])
 
 
 def find_problem():
@@ -18,6 +20,8 @@ def find_problem():
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         return f"needs Linux on x86-64; this is {system} on {machine}"
+    if " " in CHECKOUT:  # Snakemake gives the path of its Python to a shell as it is
+        return f"needs a path without spaces; this is {CHECKOUT}"
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python not in PYTHONS:
         return (

@@ -1,5 +1,6 @@
 import importlib.util
 import platform
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,6 +33,17 @@ def test_this_machine_will_do(root):
 def test_another_platform(check_host, monkeypatch, name, value, problem):
     monkeypatch.setattr(platform, name, lambda: value)
     assert check_host.find_problem() == problem
+
+
+def test_a_checkout_whose_path_has_a_space(root, tmp_path):
+    tools = tmp_path / "my work" / "tools"
+    tools.mkdir(parents=True)
+    copy = shutil.copy(root / "tools" / "check_host.py", tools)
+    done = subprocess.run([sys.executable, copy], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: this benchmark needs a path without spaces; this is {tmp_path}/my work\n"
+    )
 
 
 @pytest.mark.parametrize("version", [(3, 10, 1), (3, 14, 0), (4, 0, 0)])
