@@ -206,14 +206,21 @@ def launch(
     Args:
         model_repository: the tracked model repository, with the exported networks.
         models: names of the models to load, no others are.
-        work: an empty folder for the server's repository, backends, log and trace.
+        work: an empty folder for the server's repository, backends, log and trace; without spaces
+            in its path.
         settings: the ``server`` section of the configuration.
         pipeline: its ``pipeline`` section.
 
     Raises:
-        ServerError: the server is missing, a port is taken, it is not ready in time, or it died and
-            so a request in the block failed; the message holds the end of its log.
+        ServerError: the work folder's path has a space, the server is missing, a port is taken, it
+            is not ready in time, or it died and so a request in the block failed; the message holds
+            the end of its log.
     """
+    if " " in str(work):  # Triton gives the paths in it to a shell as they are
+        raise ServerError(
+            f"{work}: the server can't work in a folder whose path has a space; "
+            "set TMPDIR to one without"
+        )
     triton = triton_folder()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = triton / "python_backend_stubs" / version / "triton_python_backend_stub"

@@ -233,6 +233,19 @@ def test_a_taken_port_is_named(repository, settings, config, tmp_path):
             pass
 
 
+def test_a_work_folder_whose_path_has_a_space_is_refused(repository, settings, config, tmp_path):
+    work = tmp_path / "my work" / "w"
+    start = time.monotonic()
+    with (
+        pytest.raises(ServerError, match=f"{work}: .* has a space; set TMPDIR to one without"),
+        launch(
+            repository, ["labeling"], work, settings | {"start_timeout_s": 20}, config["pipeline"]
+        ),
+    ):
+        pass
+    assert time.monotonic() - start < 5
+
+
 def test_a_corrupt_model_shows_in_the_error(repository, settings, config, tmp_path):
     version = repository / "gnn" / "1"
     version.mkdir(exist_ok=True)  # a new checkout has none: all of it is exported
