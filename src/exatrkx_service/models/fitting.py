@@ -42,7 +42,8 @@ def fit(
         events: training events; each is augmented anew in every epoch.
         loss: loss of one augmented event, a scalar with gradients.
         recipe: ``seed``, ``epochs``, ``learning_rate``, ``max_overlays``, and whatever else makes
-            the run what it is: a checkpoint of another recipe is refused.
+            the run what it is, such as hashes of its inputs: a checkpoint of another recipe is
+            refused.
         checkpoint: written after every epoch; if it exists the run goes on from it.
         progress: called after every epoch with its number and mean loss.
 
@@ -114,7 +115,7 @@ def _resume(
     if changed:
         key = changed[0]
         raise WeightsError(
-            f"{path}: checkpoint of another recipe: {key} is {state['recipe'].get(key)!r}, "
+            f"{path}: checkpoint of another run: {key} is {state['recipe'].get(key)!r}, "
             f"expected {recipe.get(key)!r}; delete it to start anew"
         )
     return int(state["epoch"])

@@ -7,8 +7,9 @@ false for embedding and filter, and as false for the GNN.
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ def train_filtering(
         oriented = orient_edges(points, torch.from_numpy(edges))
         return _cross_entropy(network.logits(points, oriented), true, weight)
 
-    stage = _Stage("filtering", events, destination, train, pipeline, cache)
+    earlier = [embedding_weights]
+    stage = _Stage("filtering", events, destination, train, pipeline, cache, earlier)
     return stage.run(loss, graph, checkpoint, progress)
 
 
@@ -179,7 +181,8 @@ def train_gnn(
         logits = network.logits(torch.from_numpy(event.space_points), torch.from_numpy(edges))
         return _cross_entropy(logits, true, weight)
 
-    stage = _Stage("gnn", events, destination, train, pipeline, cache)
+    earlier = [embedding_weights, filtering_weights]
+    stage = _Stage("gnn", events, destination, train, pipeline, cache, earlier)
     return stage.run(loss, graph, checkpoint, progress)
 
 
@@ -214,6 +217,7 @@ class _Stage:
         train: dict[str, Any],
         pipeline: dict[str, Any],
         cache: Path | None,
+        earlier: Iterable[Path] = (),
     ):
         self.name, self.destination, self.pipeline = name, Path(destination), pipeline
         sample = load_sample(events, cache)
@@ -233,6 +237,12 @@ class _Stage:
             "k_max": pipeline["k_max"],
             "filter_cut": pipeline["filter_cut"],
         }
+        # For the checkpoint alone: the weights' header says what was chosen, not what was found.
+        arrays = (array for event in self.training for array in vars(event).values())
+        self.inputs = {
+            "events_sha256": _sha256(array.tobytes() for array in arrays),
+            "earlier_networks_sha256": _sha256(Path(path).read_bytes() for path in earlier),
+        }
 
     def run(
         self,
@@ -251,7 +261,7 @@ class _Stage:
             network,
             self.training,
             lambda event: loss(network, event),
-            self.recipe,
+            self.recipe | self.inputs,
             checkpoint,
             progress,
         )
@@ -303,6 +313,13 @@ class _Stage:
             "edge_efficiency_hnl": n_hnl_found / max(1, n_hnl),
             "edge_purity": n_found / max(1, n_edges),
         }
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:

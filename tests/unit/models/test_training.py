@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy_tracks import N_EVENTS, PIPELINE, TRAIN
+from toy_tracks import N_EVENTS, PIPELINE, TRAIN, toy_event, write_event
 
 from exatrkx_service.models.training import train_embedding, train_filtering, train_gnn
 from exatrkx_service.models.weights import WeightsError, read_metadata
@@ -107,6 +107,40 @@ def test_a_checkpoint_of_another_run_is_refused(sample):
     checkpoint.write_bytes(checkpoint.read_bytes()[:500])
     with pytest.raises(WeightsError, match=r"run\.ckpt: expected a training checkpoint"):
         train_embedding(events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
+
+
+def test_a_checkpoint_of_other_events_is_refused(sample):
+    checkpoint, events = sample / "run.ckpt", events_in(sample)
+    with pytest.raises(Interrupted):
+        train_embedding(
+            events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint, progress=interrupt
+        )
+    write_event(sample, 0, toy_event(100))
+    with pytest.raises(WeightsError, match=r"run\.ckpt: .*events_sha256 is .*; delete it to start"):
+        train_embedding(events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
+    checkpoint.unlink()
+    train_embedding(events, sample / "e", TRAIN, PIPELINE, checkpoint=checkpoint)
+    assert "events_sha256" not in read_metadata(sample / "e", "embedding")["recipe"]
+
+
+@pytest.mark.parametrize("changed", ["embedding", "filtering"])
+def test_a_checkpoint_of_other_earlier_networks_is_refused(sample, changed):
+    files, others = train_all(sample, "first"), train_all(sample, "other", seed=6)
+    checkpoint, events = sample / "run.ckpt", events_in(sample)
+
+    def train(**arguments):
+        earlier = files["embedding"], files["filtering"]
+        train_gnn(
+            events, *earlier, sample / "g", TRAIN, PIPELINE, checkpoint=checkpoint, **arguments
+        )
+
+    with pytest.raises(Interrupted):
+        train(progress=interrupt)
+    others[changed].replace(files[changed])
+    with pytest.raises(
+        WeightsError, match=r"run\.ckpt: .*earlier_networks_sha256 is .*; delete it"
+    ):
+        train()
 
 
 def test_a_split_without_validation_events_is_refused(sample):
