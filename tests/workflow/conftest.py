@@ -47,6 +47,12 @@ class Checkout:
         (self.folder / name).write_text(yaml.safe_dump(values))
         return name
 
+    def touch(self, name: str) -> None:
+        """Makes an empty file."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("snakemake")), "--cores", "2", *arguments]
 

@@ -1,9 +1,11 @@
 """Targets, and configurations that are refused before any job runs."""
 
+import re
 import shlex
 
 import pytest
 
+NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = ["all", "events", "train", "export", "reference", "aggregate", "plots", "report"]
 
 
@@ -56,6 +58,36 @@ def test_a_wrong_configuration_is_one_clear_error(checkout, values, message):
     output = checkout.run("--configfile", checkout.overlay("wrong.yaml", **values), fails=True)
     assert message in output
     assert "Traceback" not in output and "rule " not in output
+
+
+@pytest.fixture(scope="module")
+def trained(make_checkout):
+    """A checkout in which Snakemake takes the networks for trained and exported."""
+    checkout = make_checkout()
+    for sample, n_events in (("benchmark", 100), ("train", 1000)):
+        for first in range(0, n_events, 25):
+            checkout.touch(f"results/events/{sample}/events_{first}-{first + 24}.json")
+    for stage in NETWORKS:
+        checkout.touch(f"results/models/{stage}.safetensors")
+        checkout.touch(f"model_repo/{stage}/1/model.pt")
+    checkout.touch("results/models/MODEL_CARD.md")
+    checkout.touch("results/models/model_card.json")
+    checkout.run("--touch", "--forceall", "train", "export")
+    return checkout
+
+
+@pytest.mark.parametrize(
+    ("value", "training", "exporting"),
+    [
+        ("device: cpu", [], []),
+        ("gnn_cut: 0.5", ["gnn"], []),
+        ("filter_cut: 0.5", NETWORKS, ["filtering"]),
+    ],
+)
+def test_a_setting_makes_anew_the_networks_that_depend_on_it(trained, value, training, exporting):
+    plan = trained.run("--dry-run", "train", "export", "--config", f"pipeline={{{value}}}")
+    assert re.findall(r"Training the (\w+) network", plan) == training
+    assert re.findall(r"Exporting the (\w+) network", plan) == exporting
 
 
 def test_a_corrupt_weights_file_is_named(make_checkout):

@@ -1,5 +1,13 @@
 # Networks: training (only on request; weights are shipped) and export into model_repo/.
 
+# The keys of `pipeline` that a network depends on: a change of any other trains none anew.
+GRAPH_KEYS = ("radius", "k_max", "filter_cut")
+WORKING_POINT = {
+    "embedding": GRAPH_KEYS,
+    "filtering": GRAPH_KEYS,
+    "gnn": (*GRAPH_KEYS, "gnn_cut"),
+}
+
 
 rule train_network:
     input:
@@ -23,10 +31,8 @@ rule train_network:
         runtime=120,
     params:
         train=config["train"],
-        pipeline={
-            key: value
-            for key, value in config["pipeline"].items()
-            if key not in ("weights", "threads")
+        pipeline=lambda wildcards: {
+            key: config["pipeline"][key] for key in WORKING_POINT[wildcards.stage]
         },
     message:
         "Training the {wildcards.stage} network"
@@ -81,7 +87,9 @@ rule export_network:
         mem_mb=2000,
         runtime=10,
     params:
-        filter_cut=config["pipeline"]["filter_cut"],
+        filter_cut=lambda wildcards: (
+            config["pipeline"]["filter_cut"] if wildcards.stage == "filtering" else None
+        ),
     message:
         "Exporting the {wildcards.stage} network"
     script:

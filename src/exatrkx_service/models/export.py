@@ -50,7 +50,9 @@ def export_all(
     return files
 
 
-def export(stage: str, weights_path: Path, destination: Path, *, filter_cut: float) -> None:
+def export(
+    stage: str, weights_path: Path, destination: Path, *, filter_cut: float | None = None
+) -> None:
     """Writes one network as frozen TorchScript, after comparing it with the eager network.
 
     The comparison is made on real events that lie beside the shipped weights, and on an event
@@ -60,7 +62,7 @@ def export(stage: str, weights_path: Path, destination: Path, *, filter_cut: flo
         stage: ``embedding``, ``filtering`` or ``gnn``.
         weights_path: the weights (safetensors).
         destination: the TorchScript file; complete or not there.
-        filter_cut: score below which the filter drops an edge; the other stages do not use it.
+        filter_cut: score below which the filter drops an edge; for ``filtering`` alone.
 
     Raises:
         WeightsError: the weights file cannot be used.
