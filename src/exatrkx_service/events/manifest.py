@@ -21,32 +21,51 @@ def write_manifest(path: Path, settings: dict[str, Any], events: Iterable[int]) 
         events: their numbers.
     """
     files = {
-        str(event): {
-            kind: hashlib.sha256(event_file(path.parent, event, kind).read_bytes()).hexdigest()
-            for kind in EVENT_FILES
-        }
+        str(event): {kind: _sha256(event_file(path.parent, event, kind)) for kind in EVENT_FILES}
         for event in events
     }
     path.write_text(json.dumps({"settings": settings, "events": files}, indent=1) + "\n")
 
 
 def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
-    """The events of a sample.
+    """The events of a sample, after verifying that their files are those of the manifests.
 
     Returns:
         The folder of each event by its number, in ascending order.
 
     Raises:
-        EventFormatError: a manifest is damaged, or two have the same event.
+        EventFormatError: a manifest is damaged, two have the same event, or a file of an event is
+            missing or has changed.
     """
     found: dict[int, Path] = {}
     for path in map(Path, paths):
         try:
-            events = [int(event) for event in json.loads(path.read_text())["events"]]
-        except (ValueError, KeyError, TypeError, OSError) as error:
+            files = json.loads(path.read_text())["events"]
+            events = {
+                int(event): {kind: sums[kind] for kind in EVENT_FILES}
+                for event, sums in files.items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise EventFormatError(f"{path}: expected a manifest of events: {error!r}") from None
-        for event in events:
+        for event, sums in events.items():
             if event in found:
                 raise EventFormatError(f"{path}: event {event} is in another manifest as well")
             found[event] = path.parent
+            for kind, expected in sums.items():
+                _verify(event_file(path.parent, event, kind), expected, path)
     return dict(sorted(found.items()))
+
+
+def _verify(file: Path, expected: str, manifest: Path) -> None:
+    try:
+        problem = None if _sha256(file) == expected else "has changed since it was generated"
+    except OSError as error:
+        problem = f"can't be read ({error.strerror})"
+    if problem:
+        raise EventFormatError(
+            f"{file}: {problem}; delete {manifest} and run again to generate its events anew"
+        )
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

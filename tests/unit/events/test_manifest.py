@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from exatrkx_service.events.files import EVENT_FILES, event_file
+from exatrkx_service.events.manifest import read_manifests, write_manifest
+from exatrkx_service.events.reader import EventFormatError
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    for event in (7, 8):
+        for kind in EVENT_FILES:
+            event_file(tmp_path, event, kind).write_text(f"{kind} of {event}")
+    path = tmp_path / "events_7-8.json"
+    write_manifest(path, {"seed": 1}, [8, 7])
+    return path
+
+
+def test_the_events_of_a_manifest_are_in_its_folder(manifest):
+    assert list(read_manifests([str(manifest)]).items()) == [
+        (7, manifest.parent),
+        (8, manifest.parent),
+    ]
+
+
+@pytest.mark.parametrize("kind", EVENT_FILES)
+def test_a_file_that_has_changed_is_named(manifest, kind):
+    file = event_file(manifest.parent, 8, kind)
+    file.write_text(f"{kind} of 9")
+    with pytest.raises(EventFormatError) as error:
+        read_manifests([manifest])
+    assert str(error.value) == (
+        f"{file}: has changed since it was generated; "
+        f"delete {manifest} and run again to generate its events anew"
+    )
+
+
+def test_a_file_that_is_missing_is_named(manifest):
+    file = event_file(manifest.parent, 7, "hits")
+    file.unlink()
+    with pytest.raises(EventFormatError) as error:
+        read_manifests([manifest])
+    assert str(error.value) == (
+        f"{file}: can't be read (No such file or directory); "
+        f"delete {manifest} and run again to generate its events anew"
+    )
+
+
+def test_an_event_of_two_manifests_is_refused(manifest):
+    copy = manifest.with_name("copy.json")
+    copy.write_text(manifest.read_text())
+    with pytest.raises(EventFormatError, match=r"copy\.json: event 8 is in another manifest"):
+        read_manifests([manifest, copy])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"events": [7]}', json.dumps({"events": {"7": {"hits": "0"}}})]
+)
+def test_a_damaged_manifest_is_refused(manifest, text):
+    manifest.write_text(text)
+    with pytest.raises(EventFormatError, match=r"events_7-8\.json: expected a manifest"):
+        read_manifests([manifest])
