@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from exatrkx_service.models.networks import NETWORKS
@@ -103,11 +103,6 @@ def _inputs(stage: str, points: np.ndarray) -> tuple[Tensor, ...]:
     r, phi, z = points.T
     directions = np.stack([np.cos(phi), np.sin(phi), np.arcsinh(z / r)], axis=1)
     return tensor, torch.from_numpy(build_edges(directions, radius=0.1, k_max=50))
-
-
-def write_check_events(space_points: list[np.ndarray], path: Path = CHECK_EVENTS) -> None:
-    """Keeps the space points (float32 (N, 3)) of some events for the comparison at export."""
-    path.write_bytes(save({f"event{i:03d}": points for i, points in enumerate(space_points)}))
 
 
 def read_check_events(path: Path = CHECK_EVENTS) -> list[np.ndarray]:
