@@ -36,6 +36,7 @@ TARGETS = {
     *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
     *("plots", "report", "write_report"),
 }
+FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop
 
 
 class ConfigError(ValueError):
@@ -93,7 +94,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
-    if taken := TARGETS & set(filled["options"]):
+    if taken := [n for n in filled["options"] if n in TARGETS or n.startswith(FIGURE_PREFIX)]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
         )

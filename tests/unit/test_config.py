@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from exatrkx_service.config import (
+    FIGURE_PREFIX,
     TARGETS,
     ConfigError,
     keys,
@@ -162,6 +163,7 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6.serve", "ensembel", "ensemble, fused, or a list of stages; did you mean ens"),
         ("options.S6.serve", None, "options.S6.serve: found None, expected one of ensemble, fused"),
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
+        ("options.plot_overhead", {"serve": []}, "options.plot_overhead: is a target of the work"),
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6", None, "options.S6: found None, expected a mapping of keys to values"),
         ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
@@ -251,3 +253,4 @@ def test_no_rule_can_be_the_name_of_an_option(root):
     files = [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]
     rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
     assert rules == TARGETS
+    assert f'f"{FIGURE_PREFIX}{{figure}}"' in (root / "workflow/rules/plots.smk").read_text()

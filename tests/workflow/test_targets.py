@@ -51,6 +51,10 @@ def test_numbers_can_be_given_in_lists_and_in_sections_of_sections(checkout):
         ({"measure": {"rounds": "two"}}, "measure.rounds: found 'two', expected integer"),
         ({"options": {"S6": {"serve": ["gnnn"]}}}, "options.S6.serve[0]: found 'gnnn', expected"),
         ({"options": {"plots": {"serve": []}}}, "options.plots: is a target of the workflow"),
+        (
+            {"options": {"plot_overhead": {"serve": []}}},
+            "options.plot_overhead: is a target of the workflow",
+        ),
         ({"train": {"seed": 20231}}, "train.seed: 20231 is events.seed too"),
     ],
 )
