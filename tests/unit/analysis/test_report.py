@@ -88,6 +88,20 @@ def test_the_page_holds_results_validity_and_provenance(tables, image):
         assert expected in text
 
 
+def test_a_commit_with_changes_on_top_is_not_checked_out(tables, image):
+    provenance = PROVENANCE | {"common": {"git_commit": "0123abc-dirty"}}
+    text = page(tables, {"comparison": image}, provenance=provenance)
+    assert "git checkout" not in text
+    assert "<pre><code>snakemake --cores all" in text
+    assert re.search(r"had uncommitted changes on top of\s+<code>0123abc</code>", text)
+    assert "uncommitted" not in page(tables, {"comparison": image})
+
+
+def test_without_a_commit_nothing_is_checked_out(tables, image):
+    text = page(tables, {"comparison": image}, provenance=PROVENANCE | {"common": {}})
+    assert "git checkout" not in text and "uncommitted" not in text
+
+
 def test_an_invalid_option_stands_out(synthetic, image):
     timings, reference = synthetic
     timings = timings.copy()
