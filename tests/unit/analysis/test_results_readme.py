@@ -1,0 +1,25 @@
+"""The columns that results/README.md describes are those of the files."""
+
+import re
+
+import pytest
+
+from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
+from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("file", "columns"),
+    [
+        ("timings/<option>/round<r>.parquet", COLUMNS),
+        ("reference.parquet", REFERENCE_COLUMNS),
+        ("summary.csv", SUMMARY_COLUMNS),
+        ("cost.csv", COST_COLUMNS),
+        ("breakdown.csv", BREAKDOWN_COLUMNS),
+    ],
+)
+def test_every_column_is_described(root, file, columns):
+    text = (root / "results" / "README.md").read_text()
+    table = text.split(f"\n## `{file}`\n")[1].split("| column |")[1].split("\n\n")[0]
+    names = [cell for row in table.splitlines() for cell in row.split("|")[1:2]]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(names))) == sorted(columns)
