@@ -175,7 +175,7 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
         handles=[
             Patch(color=PART_COLOURS[part], label=PART_NAMES[part])
             for part in PART_COLOURS
-            if part in set(parts.part)
+            if part != "compute" and part in set(parts.part)
         ],
         loc="outside lower center",
         ncols=4,
