@@ -88,7 +88,9 @@ rule export_network:
         runtime=10,
     params:
         filter_cut=lambda wildcards: (
-            config["pipeline"]["filter_cut"] if wildcards.stage == "filtering" else None
+            config["pipeline"]["filter_cut"]
+            if wildcards.stage == "filtering"
+            else None
         ),
     message:
         "Exporting the {wildcards.stage} network"
