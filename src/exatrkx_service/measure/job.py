@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -26,11 +25,13 @@ from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.serving.embedded import Server, launch
 from exatrkx_service.serving.journal import read_journals
 
+LOCKS = Path("/tmp")  # of this machine; TMPDIR may be a folder that many machines see
+
 
 @contextlib.contextmanager
 def only_measurement(say: Callable[[str], None]) -> Iterator[None]:
     """Keeps other measurements of this user on this machine waiting for as long as it lasts."""
-    path = Path(tempfile.gettempdir()) / f"exatrkx-service-{os.getuid()}.lock"
+    path = LOCKS / f"exatrkx-service-{os.getuid()}.lock"
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

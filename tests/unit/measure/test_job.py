@@ -2,12 +2,13 @@ import fcntl
 import os
 import threading
 
+from exatrkx_service.measure import job
 from exatrkx_service.measure.job import only_measurement
 from exatrkx_service.measure.provenance import CODE, code_digest
 
 
 def test_a_second_measurement_waits_for_the_first(monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(job, "LOCKS", tmp_path)
     said, order, waits = [], [], threading.Event()
 
     def second():
@@ -29,7 +30,7 @@ def test_a_second_measurement_waits_for_the_first(monkeypatch, tmp_path):
 
 
 def test_the_lock_is_free_after_a_measurement(monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(job, "LOCKS", tmp_path)
     with only_measurement(print):
         pass
     with (tmp_path / f"exatrkx-service-{os.getuid()}.lock").open() as file:
