@@ -37,7 +37,7 @@ STATE = network.STATE
 CONFIG = Path("/etc/slurm/slurm.conf")  # the plugin's jobs look nowhere else
 REAL = (CONFIG, Path("/run/slurm/conf/slurm.conf"))  # the second: a node without files of its own
 PORTS = {"slurmctld": 47817, "slurmd": 47818, "slurmdbd": 47819, "mariadb": 47306}
-ACCOUNT, QOS = "physics", "gpu_regular"
+ACCOUNT, QOS = "physics", "regular"
 PARTITIONS = ("main", "other")
 GPUS = {"a100": "/dev/null", "v100": "/dev/zero"}  # can be asked for; there is none behind them
 TIMEOUT_S = 60
@@ -104,16 +104,23 @@ class Cluster:
         nodes: how many.
         accounting: with slurmdbd and MariaDB, or without.
         delay_ms: delay of the link between two nodes, each way [ms]; 0: no such link.
-        cpus: per node, as Slurm sees it; may be more than there are.
+        cpus, memory_mb: of a node, as Slurm sees it; may be more than there is.
     """
 
     def __init__(
-        self, nodes: int = 1, *, accounting: bool = False, delay_ms: float = 0, cpus: int = 8
+        self,
+        nodes: int = 1,
+        *,
+        accounting: bool = False,
+        delay_ms: float = 0,
+        cpus: int = os.cpu_count() or 1,
+        memory_mb: int = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20,
     ) -> None:
         self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
         self.accounting = accounting
         self.delay_ms = delay_ms
         self.cpus = cpus
+        self.memory_mb = memory_mb
         self.environment = {**os.environ, "SLURM_CONF": str(STATE / "slurm.conf")}
 
     def up(self) -> Cluster:
@@ -232,7 +239,6 @@ class Cluster:
         run(*manage, "add", "user", "root", f"account={ACCOUNT}", f"qos=normal,{QOS}")
 
     def _write_config(self, host: str) -> None:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
         lines = [
             "# The test cluster of the benchmark; made by tests/slurm/cluster.py",
             "ClusterName=exatrkx",
@@ -272,7 +278,7 @@ class Cluster:
             ]
         lines += [
             f"NodeName={node} NodeHostname={node} NodeAddr={network.address(node)} "
-            f"CPUs={self.cpus} RealMemory={memory} Feature=gpu,cpu "
+            f"CPUs={self.cpus} RealMemory={self.memory_mb} Feature=gpu,cpu "
             f"Gres={','.join(f'gpu:{model}:1' for model in GPUS)}"
             for node in self.nodes
         ]

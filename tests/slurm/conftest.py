@@ -15,6 +15,10 @@ PROFILE = ("--profile", "slurm")
 SMOKE = ("--configfile", "config/smoke.yaml")
 
 
+# Two nodes as a centre has them, with a delayed link between them, and accounting.
+CENTRE = {"nodes": 2, "accounting": True, "delay_ms": 1, "cpus": 128, "memory_mb": 256000}
+
+
 @pytest.fixture(scope="session")
 def bring_up():
     """A function that brings up a kind of cluster, or gives the one that is up."""
@@ -33,8 +37,8 @@ def bring_up():
 
 @pytest.fixture
 def cluster(bring_up):
-    """Two nodes with a delayed link between them, and accounting."""
-    return bring_up(nodes=2, accounting=True, delay_ms=1)
+    """Two nodes, see CENTRE."""
+    return bring_up(**CENTRE)
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def plain_cluster(bring_up):
 @pytest.fixture(scope="session")
 def on_slurm(bring_up, make_checkout):
     """A checkout in which the smoke configuration has been run through Slurm."""
-    bring_up(nodes=2, accounting=True, delay_ms=1)
+    bring_up(**CENTRE)
     checkout = make_checkout()
     checkout.output = checkout.run(*PROFILE, *SMOKE)
     return checkout
