@@ -94,6 +94,12 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
+    server = filled["server"]
+    if server["launcher"] == "external" and "urls" not in server:
+        raise ConfigError(
+            f"{source}: server.urls: missing key; server.launcher: external needs the server's "
+            "addresses, such as urls: {grpc: node01:8001, http: node01:8000}"
+        )
     if taken := [n for n in filled["options"] if n in TARGETS or n.startswith(FIGURE_PREFIX)]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"

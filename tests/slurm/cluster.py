@@ -369,9 +369,7 @@ def main() -> None:
         down()
         return
     try:
-        Cluster(
-            arguments.nodes, accounting=arguments.accounting, delay_ms=arguments.delay_ms
-        ).up()
+        Cluster(arguments.nodes, accounting=arguments.accounting, delay_ms=arguments.delay_ms).up()
     except ClusterError as error:
         sys.exit(f"error: {error}")
     print(run("sinfo"), end="")

@@ -117,7 +117,7 @@ def test_no_accounting_and_no_sacct(plain_cluster, make_checkout, tmp_path):
         ("perlmutter", {"slurm_account": "physics"}, "a100"),
     ],
 )
-def test_the_profiles_of_sites_are_taken_by_slurm(cluster, root, on_slurm, profile, site, model):
+def test_the_profiles_of_sites_are_taken_by_slurm(cluster, on_slurm, profile, site, model):
     """The measuring job gets what the profile asks for, from a Slurm that has such GPUs."""
     folder = on_slurm.folder / "profiles" / profile
     settings = yaml.safe_load((folder / "config.yaml").read_text())
@@ -128,7 +128,9 @@ def test_the_profiles_of_sites_are_taken_by_slurm(cluster, root, on_slurm, profi
     (edited / "config.yaml").write_text(yaml.safe_dump(settings))
     arguments = ["--profile", f"profiles/{edited.name}", "S0", "--forcerun", "measure"]
     # There is no GPU behind the one that Slurm gives here.
-    output = on_slurm.run(*arguments, *SMOKE, on_slurm.overlay("cpu.yaml", pipeline={"device": "cpu"}))
+    output = on_slurm.run(
+        *arguments, *SMOKE, on_slurm.overlay("cpu.yaml", pipeline={"device": "cpu"})
+    )
     (job,) = accounted(output).query("comment.str.contains('rule_measure')").id
     columns = "ReqTRES%200,Account,Partition,QOS,Constraints"
     line = ask("sacct", "-X", "-n", "-P", "--jobs", job, "--format", columns)

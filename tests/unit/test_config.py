@@ -22,7 +22,7 @@ from exatrkx_service.options import STAGES
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key != "options"]
-OVERLAYS = ("smoke", "ttbar")
+OVERLAYS = ("smoke", "ttbar", "v100", "perlmutter")
 
 
 def put(config: dict, key: str, value) -> dict:
@@ -106,7 +106,9 @@ def test_overlays_are_valid_over_the_default(root, config, name):
     loaded = load_config(merged, name)
     assert loaded["options"] == config["options"]
     assert loaded["results"] == f"results/{name}"
-    assert loaded["measure"]["concurrency"] == [1, 2]
+    gpu = name in ("v100", "perlmutter")
+    assert loaded["measure"]["concurrency"] == ([1, 2, 4, 8] if gpu else [1, 2])
+    assert (loaded["pipeline"]["device"] == "cuda") == gpu
 
 
 def test_every_overlay_is_tested_and_described(root):
@@ -214,6 +216,7 @@ def test_bounds_are_part_of_the_range(config, key):
 def test_a_value_of_another_kind_is_refused_with_its_key(key, value):
     filled = load_config({"options": {"S0": {"serve": []}}}, "short")
     filled["server"]["ports"] = {"http": 1, "grpc": 2, "metrics": 3}
+    filled["server"]["urls"] = {"http": "node:1", "grpc": "node:2"}
     assert message(put(filled, key, value)).startswith(f"{key}: found ")
 
 

@@ -22,7 +22,10 @@ with logged(snakemake.log[0]), sigterm_as_exit():
         event: read_space_points(folder, event)
         for event, folder in read_manifests(snakemake.input.events).items()
     }
-    with tempfile.TemporaryDirectory(prefix="exatrkx-server-") as work:
+    # A server on another node needs a folder that both nodes see.
+    shared = config["server"]["node"] == "other"
+    place = Path(snakemake.output.samples).parent.resolve() if shared else None
+    with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
         try:
             rows, facts = measure(
                 Option.from_config(wildcards.option, config["option"]),

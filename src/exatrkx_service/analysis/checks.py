@@ -22,7 +22,10 @@ SUM_TOLERANCE = 0.01  # largest share of an event's time that no part may accoun
 ROUND_TOLERANCE = 0.05  # rounds whose means differ by less than this share agree
 ROUND_P_VALUE = 0.01  # and so do rounds whose difference chance explains
 # Of each job its own.
-JOB_KEYS = ("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s")
+JOB_KEYS = (
+    *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
+    "statistics",
+)
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
 

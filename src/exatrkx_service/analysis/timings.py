@@ -13,6 +13,7 @@ from exatrkx_service.options import STAGES
 
 PARTS = (
     "serialise",
+    "request",
     "transfer",
     "queue",
     "compute_input",

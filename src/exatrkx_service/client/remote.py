@@ -10,6 +10,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
+from exatrkx_service.serving.server import token_headers
 
 REQUEST = "request"  # the part that is cut further with the server's own time stamps
 # gRPC lets all channels of a process to one address share a connection; messages are not limited.
@@ -36,12 +37,14 @@ class Client:
         url: ``host:port`` of the protocol.
         protocol: ``grpc`` or ``http``.
         timeout_s: a request that takes longer fails [s].
+        token: what the server wants its clients to know; empty if nothing.
     """
 
-    def __init__(self, url: str, protocol: str, timeout_s: float) -> None:
+    def __init__(self, url: str, protocol: str, timeout_s: float, token: str = "") -> None:
         self.module = protocol_module(protocol)
         self.protocol = protocol
         self.timeout_s = timeout_s
+        self.headers = token_headers(protocol, token)
         if protocol == "grpc":
             self.connection = self.module.InferenceServerClient(url, channel_args=CHANNEL)
         else:
@@ -58,7 +61,12 @@ class Client:
         limit = {"client_timeout": self.timeout_s} if self.protocol == "grpc" else {}
         try:
             return self.connection.infer(
-                model, inputs, outputs=outputs, request_id=request_id, **limit
+                model,
+                inputs,
+                outputs=outputs,
+                request_id=request_id,
+                headers=self.headers,
+                **limit,
             )
         except OSError as error:  # the HTTP client lets time-outs and lost connections through
             raise InferenceServerException(f"{type(error).__name__}: {error}") from error

@@ -18,12 +18,16 @@ from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
 from exatrkx_service.measure.load import pick_warmup, run_load
 from exatrkx_service.measure.rows import tidy
-from exatrkx_service.measure.trace import read_trace
+from exatrkx_service.measure.statistics import means_between, read_counts
+from exatrkx_service.measure.trace import Request, read_trace
 from exatrkx_service.options import Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
-from exatrkx_service.serving.embedded import Server, launch
+from exatrkx_service.pipeline.stopwatch import Lap
 from exatrkx_service.serving.journal import read_journals
+from exatrkx_service.serving.launch import launch
+from exatrkx_service.serving.other_node import launch_on_other_node
+from exatrkx_service.serving.server import Server
 
 LOCKS = Path("/tmp")  # of this machine; TMPDIR may be a folder that many machines see
 
@@ -83,8 +87,9 @@ def measure(
         server: Server | None = None
         if option.needs_server:
             say(f"starting a server with {', '.join(option.models)}")
+            start = launch_on_other_node if settings["node"] == "other" else launch
             server = stack.enter_context(
-                launch(model_repository, option.models, work, settings, pipeline)
+                start(model_repository, option.models, work, settings, pipeline)
             )
             facts["server"] = server.version
         placement = Placement(option, model_repository, dict(pipeline))
@@ -94,7 +99,7 @@ def measure(
             if server is None:
                 return placement.pipeline(None), lambda: None
             url = server.grpc_url if settings["protocol"] == "grpc" else server.http_url
-            client = Client(url, settings["protocol"], plan["request_timeout_s"])
+            client = Client(url, settings["protocol"], plan["request_timeout_s"], server.token)
             return placement.pipeline(client), client.close
 
         check = server.check_alive if server else lambda: None
@@ -102,7 +107,9 @@ def measure(
         _warm_up(make_pipeline, warmup)
         facts["warmup_s"] = time.monotonic() - begin - facts["start_s"]
         timed = 0.0
+        untraced = server is not None and server.trace is None
         for concurrency in plan["concurrency"]:
+            before = read_counts(server, option.models) if untraced else {}
             samples[concurrency] = done = run_load(
                 make_pipeline,
                 events,
@@ -113,6 +120,9 @@ def measure(
                 tag=f"c{concurrency}",
                 check=check,
             )
+            if untraced:
+                after = read_counts(server, option.models)
+                facts.setdefault("statistics", []).extend(means_between(before, after, concurrency))
             end_ns = max(sample.start_ns + sample.duration_ns for sample in done)
             window = (end_ns - min(sample.start_ns for sample in done)) / 1e9
             timed += window
@@ -121,9 +131,23 @@ def measure(
         facts["timed_s"] = timed
         if server:
             server.check_alive()
-    requests = read_trace(server.trace) if server else {}
-    journals = read_journals(server.journals) if server else {}
-    rows = tidy(samples, requests, journals, sizes, option=option.name, round_number=round_number)
+    requests: dict[str, Request] | None = {}
+    journals: dict[str, list[Lap]] = {}
+    if server and server.trace:
+        requests, journals = read_trace(server.trace), read_journals(server.journals)
+    elif server:
+        requests = None
+        say("the server's trace can't be had: requests are not divided; see its statistics")
+    rows = tidy(
+        samples,
+        requests,
+        journals,
+        sizes,
+        option=option.name,
+        round_number=round_number,
+        same_clock=server.same_clock if server else True,
+        native=server.native if server else (),
+    )
     facts["wall_s"] = time.monotonic() - begin
     return rows, facts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -30,7 +30,25 @@ def split_request(lap: Lap, request: Request) -> list[Lap]:
     return [Lap(lap.stage, "transfer", lap.start_ns, transfer), *parts]
 
 
-def split_compute(parts: list[Lap], inner: list[Lap], request_id: str) -> list[Lap]:
+def on_the_clients_clock(lap: Lap, request: Request, inner: list[Lap]) -> tuple[Request, list[Lap]]:
+    """Puts a request of a server with another clock into the middle of the client's time of it.
+
+    The durations are right; the starts are as if both ways took equally long.
+
+    Args:
+        lap: the request as the client saw it.
+        request: as the server saw it.
+        inner: what the models noted of it.
+    """
+    way_ns = max(0, lap.duration_ns - request.duration_ns) // 2
+    offset_ns = lap.start_ns + way_ns - request.start_ns
+    moved = [one._replace(start_ns=one.start_ns + offset_ns) for one in inner]
+    return request.shifted(offset_ns), moved
+
+
+def split_compute(
+    parts: list[Lap], inner: list[Lap], request_id: str, native: Collection[str] = ()
+) -> list[Lap]:
     """Tells the stages' own work from what the server's backend does around it.
 
     Args:
@@ -38,6 +56,7 @@ def split_compute(parts: list[Lap], inner: list[Lap], request_id: str) -> list[L
             the exchange with the model's process.
         inner: the stages' own work as the models noted it, see ``serving.journal``.
         request_id: for the error.
+        native: stages that the server's own backend computes, and so without an exchange.
 
     Returns:
         The parts with that work as ``compute_infer``, under the stages' names, and the rest of each
@@ -48,7 +67,7 @@ def split_compute(parts: list[Lap], inner: list[Lap], request_id: str) -> list[L
     """
     result = []
     for lap in parts:
-        if lap.part != "compute_infer":
+        if lap.part != "compute_infer" or lap.stage in native:
             result.append(lap)
             continue
         own = [one for one in inner if lap.stage in (one.stage, FUSED)]
@@ -60,45 +79,58 @@ def split_compute(parts: list[Lap], inner: list[Lap], request_id: str) -> list[L
 
 
 def parts_of(
-    sample: Sample, requests: Mapping[str, Request], journals: Mapping[str, list[Lap]]
+    sample: Sample,
+    requests: Mapping[str, Request] | None,
+    journals: Mapping[str, list[Lap]],
+    *,
+    same_clock: bool = True,
+    native: Collection[str] = (),
 ) -> list[Lap]:
-    """All parts of an event; they add up to its time.
+    """All parts of an event; they add up to its time. Arguments as of ``tidy``.
 
     Raises:
         TraceError: the server's trace or the models' journals lack one of the event's requests.
     """
     parts: list[Lap] = []
     for lap in sample.laps:
-        if lap.part != REQUEST:
+        if lap.part != REQUEST or requests is None:
             parts.append(lap)
             continue
         request_id = f"{sample.request_id}/{lap.stage}"
         if request_id not in requests:
             raise TraceError(f"the server's trace lacks request {request_id}")
-        cut = split_request(lap, requests[request_id])
-        parts += split_compute(cut, journals.get(request_id, []), request_id)
+        request, inner = requests[request_id], journals.get(request_id, [])
+        if not same_clock:
+            request, inner = on_the_clients_clock(lap, request, inner)
+        parts += split_compute(split_request(lap, request), inner, request_id, native)
     return parts
 
 
 def tidy(
     samples: Mapping[int, list[Sample]],
-    requests: Mapping[str, Request],
+    requests: Mapping[str, Request] | None,
     journals: Mapping[str, list[Lap]],
     sizes: pd.DataFrame,
     *,
     option: str,
     round_number: int,
+    same_clock: bool = True,
+    native: Collection[str] = (),
 ) -> pd.DataFrame:
     """Makes the rows of one job; their columns are described in results/README.md.
 
     Args:
         samples: of each concurrency.
-        requests: the server's trace, by request id; empty where no server was used.
+        requests: the server's trace, by request id; empty where no server was used, None where
+            it can't be had: requests are not divided then.
         journals: what the served models noted, by request id; likewise.
         sizes: one row per event: ``event`` and its n_space_points, n_edges_built, n_edges_filtered.
         option: name of the service option.
         round_number: from 1.
+        same_clock: whether client and server have one clock, see ``on_the_clients_clock``.
+        native: see ``split_compute``.
     """
+    how = {"same_clock": same_clock, "native": native}
     rows = []
     for concurrency, group in samples.items():
         for sample in group:
@@ -106,7 +138,8 @@ def tidy(
             status = "failed" if sample.error else "ok"
             tail = (status, sample.error, sample.labels_sha256)
             rows.append((*head, "event", "total", sample.start_ns, sample.duration_ns, *tail))
-            rows += [(*head, *lap, status, "", "") for lap in parts_of(sample, requests, journals)]
+            laps = parts_of(sample, requests, journals, **how)
+            rows += [(*head, *lap, status, "", "") for lap in laps]
     columns = [
         *("concurrency", "repetition", "event", "client", "stage", "part"),
         *("start_ns", "duration_ns", "status", "error", "labels_sha256"),

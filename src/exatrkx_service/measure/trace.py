@@ -43,6 +43,16 @@ class Request:
         """When the server's core took the request."""
         return self.stamps["REQUEST_START"]
 
+    @property
+    def duration_ns(self) -> int:
+        """How long the server's core had the request."""
+        return self.stamps["REQUEST_END"] - self.start_ns
+
+    def shifted(self, offset_ns: int) -> Request:
+        """The same request on a clock that is ahead by ``offset_ns``."""
+        stamps = {name: stamp + offset_ns for name, stamp in self.stamps.items()}
+        return Request(self.model, stamps, [step.shifted(offset_ns) for step in self.steps])
+
     def parts(self, stage: str, until_ns: int) -> list[Lap]:
         """The parts of the time in the server, under the name of a stage, without gaps.
 

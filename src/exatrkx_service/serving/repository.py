@@ -10,6 +10,8 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
+STUB = "triton_python_backend_stub"  # the program that runs a Python model
+
 
 class RepositoryError(ValueError):
     """A model repository that Triton could not serve."""
@@ -96,7 +98,7 @@ def install_backends(triton: Path, stub: Path, destination: Path) -> Path:
     """
     python = destination / "python"
     shutil.copytree(triton / "backends" / "python", python, symlinks=False)
-    target = python / "triton_python_backend_stub"
+    target = python / STUB
     target.unlink(missing_ok=True)
     shutil.copy2(stub, target)
     (destination / "pytorch").symlink_to(Path(__file__).parent / "backends" / "pytorch")

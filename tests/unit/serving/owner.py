@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from exatrkx_service.serving.embedded import launch
+from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.process import sigterm_as_exit
 
 config = yaml.safe_load(Path(sys.argv[1]).read_text())

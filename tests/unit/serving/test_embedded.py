@@ -20,9 +20,11 @@ from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving import embedded
-from exatrkx_service.serving.embedded import ServerError, free_ports, launch
+from exatrkx_service.serving import launch as launcher
 from exatrkx_service.serving.guard import SHARED_MEMORY
 from exatrkx_service.serving.journal import read_journals
+from exatrkx_service.serving.launch import launch
+from exatrkx_service.serving.server import ServerError, free_ports
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the embedded server is a Linux program"
@@ -263,7 +265,7 @@ def test_a_server_that_is_not_ready_in_time_is_an_error(
     repository, settings, config, tmp_path, monkeypatch
 ):
     token = f"late{os.getpid()}"
-    monkeypatch.setattr(embedded.secrets, "token_hex", lambda n: token)
+    monkeypatch.setattr(launcher.secrets, "token_hex", lambda n: token)
     settings["start_timeout_s"] = 0.01
     with (
         pytest.raises(ServerError, match=r"not ready within server.start_timeout_s = 0.01 s"),

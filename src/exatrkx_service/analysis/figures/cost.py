@@ -163,7 +163,8 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
         rows = parts[parts.option == option]
         _overhead_panel(axes, rows, lanes[option])
         sum_ms = rows.mean_ms[~is_compute(rows)].sum()
-        axes.set_title(f"{option}: {sum_ms:.2f} ms per event", fontsize=10, pad=3)
+        note = ", computing included" if "request" in set(rows.part) else ""
+        axes.set_title(f"{option}: {sum_ms:.2f} ms per event{note}", fontsize=10, pad=3)
         axes.tick_params(labelsize=9)
     end = max(axes.dataLim.x1 for axes in panels)
     panels[0].set_xlim(0, 1.45 * end)

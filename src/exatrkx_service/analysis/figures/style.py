@@ -28,6 +28,7 @@ OVERHEAD_COLOUR = "#BDBDBD"
 PART_COLOURS = {
     "serialise": "#0072B2",
     "deserialise": "#56B4E9",
+    "request": "#C7B299",
     "transfer": "#8C8C8C",
     "queue": "#D55E00",
     "compute_input": "#E69F00",
@@ -39,6 +40,7 @@ PART_COLOURS = {
 PART_NAMES = {
     "serialise": "serialise (client)",
     "deserialise": "deserialise (client)",
+    "request": "request, not divided",
     "transfer": "transfer",
     "queue": "queue (server)",
     "compute_input": "compute input (server)",

@@ -20,8 +20,9 @@ from exatrkx_service.analysis.figures.style import (
 from exatrkx_service.analysis.summary import NS_PER_MS
 from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_rows
 
-# Differences of two durations rather than something seen at a time; no place on a timeline.
-_NO_PLACE = ("transfer", "server_other")
+# Differences of two durations rather than something seen at a time, or the whole request; no place
+# on a timeline of the server.
+_NO_PLACE = ("transfer", "server_other", "request")
 
 
 @rc_context(RC)

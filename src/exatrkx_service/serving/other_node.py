@@ -1,0 +1,149 @@
+"""A server on another node of the same Slurm job: what a network between them costs.
+
+The measuring job has two nodes. It starts the server as a step on the other one, so Slurm gives
+both nodes at once and ends both together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import exatrkx_service
+from exatrkx_service.serving.launch import owned
+from exatrkx_service.serving.process import guarded_process
+from exatrkx_service.serving.serve import ENDPOINT
+from exatrkx_service.serving.server import Server, ServerError, ask_version, tail
+
+_ADVICE = (
+    "expected a Slurm job with two nodes: `nodes: 2` for the rule measure in the profile, "
+    "or server.node: same"
+)
+
+
+def find_node() -> str:
+    """Name of another node of this job.
+
+    Raises:
+        ServerError: this is no Slurm job, or it has one node.
+    """
+    nodes = os.environ.get("SLURM_JOB_NODELIST")
+    if not nodes or shutil.which("srun") is None:
+        raise ServerError(f"server.node: other, but this is no Slurm job; {_ADVICE}")
+    here = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+    listed = subprocess.run(
+        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
+    )
+    others = [node for node in listed.stdout.split() if node != here]
+    if not others:
+        raise ServerError(f"server.node: other, but this job has one node, {here}; {_ADVICE}")
+    return others[0]
+
+
+def step_command(node: str, *command: str) -> list[str]:
+    """A command line that runs a command on a node of this job, with all that the job has there."""
+    return [
+        *("srun", f"--nodelist={node}", "--nodes=1", "--ntasks=1", "--overlap"),
+        *("--mem=0", "--cpu-bind=none", "--mpi=none", "--export=ALL", "--kill-on-bad-exit=1"),
+        *command,
+    ]
+
+
+def step_environment() -> dict[str, str]:
+    """The environment of a new step: of Slurm's variables, those of the job, not of this step."""
+    keep = {"SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME"}
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name in keep or not name.startswith(("SLURM", "SRUN", "SBATCH"))
+    }
+    source = str(Path(exatrkx_service.__file__).parents[1])
+    return variables | {"PYTHONPATH": f"{source}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+
+
+@contextlib.contextmanager
+def launch_on_other_node(
+    model_repository: Path,
+    models: Sequence[str],
+    work: Path,
+    settings: Mapping[str, Any],
+    pipeline: Mapping[str, Any],
+) -> Iterator[Server]:
+    """Runs a server on another node for as long as the block lasts; arguments as of ``launch``.
+
+    Args:
+        model_repository: the tracked model repository, with the exported networks.
+        models: names of the models to load.
+        work: an empty folder for the server's files, which both nodes see.
+        settings: the ``server`` section of the configuration.
+        pipeline: its ``pipeline`` section.
+
+    Raises:
+        ServerError: there is no other node, the server did not start or publish itself in time, or
+            it died and so a request in the block failed.
+    """
+    node = find_node()
+    work.mkdir(parents=True, exist_ok=True)
+    order = work / "order.json"
+    order.write_text(
+        json.dumps(
+            {
+                "model_repository": str(model_repository.resolve()),
+                "models": list(models),
+                "work": str(work),
+                "settings": dict(settings),
+                "pipeline": dict(pipeline),
+            }
+        )
+    )
+    step = step_command(node, sys.executable, "-m", "exatrkx_service.serving.serve", str(order))
+    log = work / "step.log"
+    with guarded_process(
+        step,
+        step_environment(),
+        log,
+        region=f"exatrkx_{secrets.token_hex(6)}_",  # of this node, where the step has none
+        stop_timeout_s=settings["stop_timeout_s"] + 10,  # the step gives its server as much
+    ) as process:
+        endpoint = _wait_published(process, work / ENDPOINT, log, settings["start_timeout_s"])
+        urls = {name: f"{endpoint['host']}:{port}" for name, port in endpoint["ports"].items()}
+        ask_version(urls["grpc"], models)
+        yield from owned(
+            Server(
+                grpc_url=urls["grpc"],
+                http_url=urls["http"],
+                version=endpoint["version"],
+                process=process,
+                log=work / "server.log",
+                trace=work / "trace.json",
+                token=endpoint["token"],
+                same_clock=False,
+            )
+        )
+
+
+def _wait_published(process: Popen, path: Path, log: Path, timeout_s: float) -> dict[str, Any]:
+    """Waits until the server has published its endpoint."""
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        code = process.poll()
+        if code is not None:
+            raise ServerError(f"the server's step ended with code {code} at start; {tail(log)}")
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"the server published no endpoint {path} within server.start_timeout_s = "
+                f"{timeout_s:g} s; {tail(log)}"
+            )
+        time.sleep(0.2)
+    return json.loads(path.read_text())

@@ -1,0 +1,215 @@
+"""A Triton server as its clients see it, and what all launchers share."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+
+import tenacity
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
+
+LOOPBACK = "127.0.0.1"
+PORTS = ("http", "grpc", "metrics")
+TOKEN_HEADER = "exatrkx-token"
+# What another user of the network must not do; health and metadata are open.
+_RESTRICTED = (
+    *("inference", "shared-memory", "model-repository", "model-config"),
+    *("statistics", "trace", "logging"),
+)
+
+
+class ServerError(RuntimeError):
+    """The server did not start, or ended when it should not have."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        grpc_url, http_url: ``host:port``.
+        version: of the server, as it says itself.
+        process: what runs it, and ends when it does; None for somebody else's.
+        log: its output; None for somebody else's.
+        trace: file with the time stamps of each request; complete once the server has ended.
+            None where it can't be had.
+        journals: folder with the notes of the served models; likewise.
+        native: stages that the server's own backend computes, without a model that takes notes.
+        token: what its clients must know; empty for all.
+        same_clock: whether the time stamps of the trace are on the clients' clock.
+    """
+
+    grpc_url: str
+    http_url: str
+    version: str
+    process: Popen | None = None
+    log: Path | None = None
+    trace: Path | None = None
+    journals: Path | None = None
+    native: tuple[str, ...] = ()
+    token: str = ""
+    same_clock: bool = True
+
+    def check_alive(self, wait_s: float = 0) -> None:
+        """Raises ServerError, with the end of the server's log, if the server has ended.
+
+        Args:
+            wait_s: how long to wait for its end: a request fails a moment before that shows [s].
+        """
+        if self.process is None:
+            ask_version(self.grpc_url, ())
+            return
+        with contextlib.suppress(TimeoutExpired):
+            code = self.process.wait(wait_s)
+            raise ServerError(f"the server ended with code {code}; {tail(self.log)}")
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for an error message."""
+    text = log.read_text(errors="replace").splitlines()[-lines:]
+    return f"the end of its log {log}:\n  " + "\n  ".join(text)
+
+
+def check_free(ports: Mapping[str, int], address: str = LOOPBACK) -> None:
+    """Raises ServerError, with the key of the configuration, if one of the ports is taken."""
+    for name, port in ports.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                raise ServerError(
+                    f"server.ports.{name}: port {port} on {address} is taken ({error.strerror}); "
+                    "give another, or leave server.ports out to take free ones"
+                ) from None
+
+
+def free_ports(address: str = LOOPBACK) -> dict[str, int]:
+    """Three ports that are free at an address of this machine, for HTTP, gRPC and metrics."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
+        for one in sockets:
+            one.bind((address, 0))
+        numbers = [one.getsockname()[1] for one in sockets]
+    return dict(zip(PORTS, numbers, strict=True))
+
+
+def server_arguments(
+    work: Path,
+    models: Sequence[str],
+    ports: Mapping[str, int],
+    region: str,
+    stop_timeout_s: float,
+    *,
+    address: str = LOOPBACK,
+    token: str = "",
+) -> list[str]:
+    """The arguments of tritonserver that are the same in every launcher.
+
+    Args:
+        work: folder with the model repository ``models``; gets the trace.
+        models: the models to load.
+        ports: by name, see ``PORTS``.
+        region: beginning of the names of its shared memory.
+        stop_timeout_s: how long it may take to stop [s].
+        address: what it listens on.
+        token: if not empty, only clients that know it may do more than see whether it is there.
+    """
+    arguments = [
+        f"--model-repository={work / 'models'}",
+        "--model-control-mode=explicit",
+        *(f"--load-model={model}" for model in models),
+        # Every request is traced: the parts of each event come from its own time stamps.
+        f"--trace-config=triton,file={work / 'trace.json'}",
+        "--trace-config=level=TIMESTAMPS",
+        "--trace-config=rate=1",
+        "--trace-config=count=-1",
+        # A name of our own for the shared memory of the Python models, so that the guard can remove
+        # it if the server is killed.
+        f"--backend-config=python,shm-region-prefix-name={region}",
+        # Not less than the guard gives it: a server that gives up on its models writes no trace.
+        f"--exit-timeout-secs={math.ceil(stop_timeout_s)}",
+    ]
+    for name, port in ports.items():
+        arguments += [f"--{name}-address={address}", f"--{name}-port={port}"]
+    if token:
+        secret = f"{TOKEN_HEADER}={token}"
+        arguments.append(f"--grpc-restricted-protocol={','.join(_RESTRICTED)}:{secret}")
+        arguments.append(f"--http-restricted-api={','.join(_RESTRICTED)}:{secret}")
+    return arguments
+
+
+def token_headers(protocol: str, token: str) -> dict[str, str]:
+    """The headers of a request to a server with a token."""
+    prefix = "triton-grpc-protocol-" if protocol == "grpc" else ""
+    return {f"{prefix}{TOKEN_HEADER}": token} if token else {}
+
+
+def ask_version(grpc_url: str, models: Sequence[str]) -> str:
+    """The version of the server at a URL, which must be ready with the models.
+
+    Raises:
+        ServerError: it does not answer, or is not ready.
+    """
+    try:
+        with grpcclient.InferenceServerClient(grpc_url) as client:
+            missing = [model for model in models if not client.is_model_ready(model)]
+            version = client.get_server_metadata().version
+    except InferenceServerException as error:
+        raise ServerError(f"the server at {grpc_url} does not answer: {error.message()}") from None
+    if missing:
+        raise ServerError(f"the server at {grpc_url} is not ready with the model {missing[0]}")
+    return version
+
+
+def wait_ready(
+    address: str,
+    ports: Mapping[str, int],
+    models: Sequence[str],
+    timeout_s: float,
+    check: Callable[[], None],
+) -> str:
+    """Waits until a server, its models and all its ports are ready; gives its version.
+
+    Args:
+        address: its host.
+        ports: by name.
+        models: the models that must be ready.
+        timeout_s: how long to wait [s].
+        check: called before each try; raises something else than ServerError's subclass
+            ``NotReady`` if it makes no sense to go on.
+
+    Raises:
+        NotReady: it was not ready in time; says why not.
+    """
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(NotReady),
+        wait=tenacity.wait_fixed(0.1),
+        stop=tenacity.stop_after_delay(timeout_s),
+        reraise=True,
+    )
+    def ask() -> str:
+        check()
+        try:
+            version = ask_version(f"{address}:{ports['grpc']}", models)
+        except ServerError as error:
+            raise NotReady(str(error)) from None
+        # Triton opens the gRPC port first; HTTP and metrics may come a moment later.
+        for name, port in ports.items():
+            with socket.socket() as probe:
+                if probe.connect_ex((address, port)) != 0:
+                    raise NotReady(f"the {name} port is not open")
+        return version
+
+    return ask()
+
+
+class NotReady(ServerError):
+    """The server is not ready yet."""
