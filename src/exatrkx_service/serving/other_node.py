@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import subprocess
@@ -22,13 +21,12 @@ from typing import Any
 
 import exatrkx_service
 from exatrkx_service.serving.launch import owned
-from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.serve import ENDPOINT
 from exatrkx_service.serving.server import Server, ServerError, ask_version, tail
 
 _ADVICE = (
-    "expected a Slurm job with two nodes: `nodes: 2` for the rule measure in the profile, "
-    "or server.node: same"
+    "expected a Slurm job with two nodes: `nodes: 2` and `tasks: 2` for the rule measure in the "
+    "profile, or server.node: same"
 )
 
 
@@ -38,17 +36,24 @@ def find_node() -> str:
     Raises:
         ServerError: this is no Slurm job, or it has one node.
     """
-    nodes = os.environ.get("SLURM_JOB_NODELIST")
-    if not nodes or shutil.which("srun") is None:
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or shutil.which("srun") is None:
         raise ServerError(f"server.node: other, but this is no Slurm job; {_ADVICE}")
     here = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    listed = subprocess.run(
-        ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True
-    )
-    others = [node for node in listed.stdout.split() if node != here]
+    # The variables of a step name the step's nodes; asked for are the job's.
+    nodes = _output("squeue", "--noheader", f"--jobs={job}", "--format=%N")
+    listed = _output("scontrol", "show", "hostnames", nodes).split()
+    others = [node for node in listed if node != here]
     if not others:
         raise ServerError(f"server.node: other, but this job has one node, {here}; {_ADVICE}")
     return others[0]
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerError(f"server.node: other: {' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def step_command(node: str, *command: str) -> list[str]:
@@ -109,13 +114,7 @@ def launch_on_other_node(
     )
     step = step_command(node, sys.executable, "-m", "exatrkx_service.serving.serve", str(order))
     log = work / "step.log"
-    with guarded_process(
-        step,
-        step_environment(),
-        log,
-        region=f"exatrkx_{secrets.token_hex(6)}_",  # of this node, where the step has none
-        stop_timeout_s=settings["stop_timeout_s"] + 10,  # the step gives its server as much
-    ) as process:
+    with _running(step, log, stop_timeout_s=settings["stop_timeout_s"] + 10) as process:
         endpoint = _wait_published(process, work / ENDPOINT, log, settings["start_timeout_s"])
         urls = {name: f"{endpoint['host']}:{port}" for name, port in endpoint["ports"].items()}
         ask_version(urls["grpc"], models)
@@ -131,6 +130,33 @@ def launch_on_other_node(
                 same_clock=False,
             )
         )
+
+
+@contextlib.contextmanager
+def _running(step: Sequence[str], log: Path, stop_timeout_s: float) -> Iterator[Popen]:
+    """Runs a step for as long as the block lasts, and no longer than this process.
+
+    The step ends when its standard input does, which srun passes on; a signal to srun would kill
+    the step at once, and so the server could not write its trace.
+    """
+    with log.open("wb") as output:
+        process = Popen(
+            step,
+            env=step_environment(),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(stop_timeout_s)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
 
 
 def _wait_published(process: Popen, path: Path, log: Path, timeout_s: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Runs a server for clients on another node; a program of its own, started by ``other_node``.
 
 It publishes where the server is, in a file that only its user can read: host, ports, and the token
-that a client must send. It ends when it is told to (SIGTERM), or when the server does.
+that a client must send. It ends when its standard input does, because the clients' job is done or
+is gone; when it gets SIGTERM; and when the server ends.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +68,12 @@ def serve(order: dict[str, Any]) -> None:
         server.check_alive()
 
 
+def _end_with_the_input() -> None:
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
     with sigterm_as_exit():
+        threading.Thread(target=_end_with_the_input, daemon=True).start()
         serve(json.loads(Path(sys.argv[1]).read_text()))
