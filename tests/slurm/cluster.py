@@ -30,7 +30,10 @@ from pathlib import Path
 
 import network
 
-PACKAGES = ("slurm-wlm", "munge", "slurmdbd", "mariadb-server", "slurm-wlm-mysql-plugin")
+PACKAGES = (
+    *("slurm-wlm", "munge", "slurmdbd", "mariadb-server", "slurm-wlm-mysql-plugin"),
+    "iproute2",
+)
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "ip", "nsenter", "unshare")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db", "mariadb", "sacctmgr")
 STATE = network.STATE

@@ -61,7 +61,8 @@ def test_snakemake_interrupted(cluster, on_slurm):
 
 
 def test_the_time_limit(cluster, on_slurm):
-    run = Run(on_slurm, *AGAIN, "--set-resources", "measure:runtime=1", "--config", LONG)
+    long = on_slurm.overlay("long.yaml", measure={"repetitions": 1000})
+    run = Run(on_slurm, *AGAIN, long, "--set-resources", "measure:runtime=1")
     job = run.wait_for_measuring()
     memory = segments()
     code, output = run.end()
@@ -72,9 +73,6 @@ def test_the_time_limit(cluster, on_slurm):
     assert_nothing_left(memory)
     assert_half_written_nothing(on_slurm)
     assert_the_next_run_finishes(on_slurm)
-
-
-LONG = 'measure={"repetitions": 1000}'
 
 
 def test_a_drained_node(cluster, on_slurm):
