@@ -100,12 +100,13 @@ class Run:
             time.sleep(0.2)
         return running_measurements()[0]
 
-    def end(self, timeout_s: float = 240) -> tuple[int, str]:
+    def end(self, timeout_s: float = 480) -> tuple[int, str]:
         """Waits for the end; gives the exit code and the output."""
         try:
             return self.process.wait(timeout_s), self.log.read_text()
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.terminate()
+            self.process.wait(60)
             raise AssertionError(f"hangs:\n{self.log.read_text()}") from None
 
 
