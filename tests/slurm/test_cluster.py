@@ -8,8 +8,8 @@ import cluster as module
 import psutil
 import pytest
 from cluster import CONFIG, STATE, Cluster, ClusterError, down, problem
-from conftest import ask
 from network import namespaces
+from runs import ask
 
 DAEMONS = {"munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "slurmstepd"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PROFILE, SMOKE, Run, ask, assert_nothing_left, queue, segments, servers
+from runs import PROFILE, SMOKE, Run, ask, assert_nothing_left, queue, segments, servers
 
 AGAIN = ("S5", "--forcerun", "measure", *SMOKE)
 

@@ -5,7 +5,8 @@ import time
 
 import pandas as pd
 import psutil
-from conftest import (
+from network import namespace, pids
+from runs import (
     PROFILE,
     SMOKE,
     Run,
@@ -15,7 +16,6 @@ from conftest import (
     segments,
     servers,
 )
-from network import namespace, pids
 
 TWO_NODES = ("--set-resources", "measure:nodes=2", "measure:tasks=2")
 REPETITIONS = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import PROFILE, SMOKE, accounted, ask, queue, servers
+from runs import PROFILE, SMOKE, accounted, ask, queue, servers
 
 OPTIONS = ["S0", "S1", "S2", "S3", "S4", "S5"]
 TINY = {

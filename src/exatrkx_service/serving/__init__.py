@@ -1,1 +1,1 @@
-"""The inference server: model repository, process, embedded launcher."""
+"""The inference server: model repository, process, launchers."""

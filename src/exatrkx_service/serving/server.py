@@ -182,8 +182,7 @@ def wait_ready(
         ports: by name.
         models: the models that must be ready.
         timeout_s: how long to wait [s].
-        check: called before each try; raises something else than ServerError's subclass
-            ``NotReady`` if it makes no sense to go on.
+        check: called before each try; raises if it makes no sense to go on.
 
     Raises:
         NotReady: it was not ready in time; says why not.
