@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import pytest
 from runs import PROFILE, SMOKE, Run, ask, assert_nothing_left, queue, segments, servers
 
 AGAIN = ("S5", "--forcerun", "measure", *SMOKE)
@@ -138,16 +137,16 @@ def test_squeue_fails_for_a_while(cluster, on_slurm, tmp_path):
     assert (pd.read_parquet(samples(on_slurm)).status == "ok").all()
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ("slurm_account=wrong", "The given account wrong appears to be invalid"),
-        ("slurm_partition=wrong", "invalid partition specified: wrong"),
-        ("qos=wrong", "Invalid qos specification"),
-    ],
-)
-def test_a_wrong_name_of_the_site(cluster, on_slurm, wrong, message):
-    arguments = (*PROFILE, *AGAIN, "--default-resources", wrong)
-    assert message in on_slurm.run(*arguments, fails=True)
-    assert not queue()
+WRONG = {
+    "slurm_account=wrong": "The given account wrong appears to be invalid",
+    "slurm_partition=wrong": "invalid partition specified: wrong",
+    "qos=wrong": "Invalid qos specification",
+}
+
+
+def test_a_wrong_name_of_the_site(cluster, on_slurm):
+    for wrong, message in WRONG.items():
+        arguments = (*PROFILE, *AGAIN, "--default-resources", wrong)
+        assert message in on_slurm.run(*arguments, fails=True)
+        assert not queue()
     assert_the_next_run_finishes(on_slurm)
