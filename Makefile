@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run smoke test lint format clean help
+.PHONY: run smoke test test-slurm lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
@@ -20,6 +20,9 @@ smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 
 test: $(STAMP)  ## all tests, with those of format and lint
 	@$(BIN)/python -m pytest
+
+test-slurm: $(STAMP)  ## the tests on a real Slurm, which they bring up here; as root, see README
+	@EXATRKX_TEST_SLURM=1 $(BIN)/python -m pytest tests/slurm
 
 lint: $(STAMP)  ## format and lint alone
 	@$(BIN)/python -m pytest tests/test_lint.py
@@ -45,4 +48,4 @@ clean:  ## remove what was generated: results, exported networks, caches; not th
 	rm -f model_repo/*/1/model.pt
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10

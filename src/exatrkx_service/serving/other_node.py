@@ -126,6 +126,7 @@ def launch_on_other_node(
                 process=process,
                 log=work / "server.log",
                 trace=work / "trace.json",
+                journals=work / "journals",
                 token=endpoint["token"],
                 same_clock=False,
             )
