@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from geventhttpclient import HTTPParseError
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -13,6 +14,8 @@ from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
 from exatrkx_service.serving.server import token_headers
 
 REQUEST = "request"  # the part that is cut further with the server's own time stamps
+# What tritonclient lets through from its HTTP library: time-outs, and connections that were lost.
+LOST = (OSError, HTTPParseError)
 # gRPC lets all channels of a process to one address share a connection; messages are not limited.
 CHANNEL = [
     ("grpc.use_local_subchannel_pool", 1),
@@ -68,7 +71,7 @@ class Client:
                 headers=self.headers,
                 **limit,
             )
-        except OSError as error:  # the HTTP client lets time-outs and lost connections through
+        except LOST as error:
             raise InferenceServerException(f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ def owned(server: Server) -> Iterator[Server]:
     try:
         yield server
     except InferenceServerException:
-        server.check_alive(wait_s=2)  # that it died explains more than that a request failed
+        server.check_alive(wait_s=10)  # that it died explains more than that a request failed
         raise
 
 
