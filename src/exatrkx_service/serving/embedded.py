@@ -6,9 +6,9 @@ import importlib.util
 import os
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
-from exatrkx_service.pipeline import device as devices
 from exatrkx_service.serving.repository import install_backends
 from exatrkx_service.serving.server import ServerError
 
@@ -58,11 +58,11 @@ def prepare(work: Path) -> list[str]:
     return [str(triton / "bin" / "tritonserver"), f"--backend-directory={work / 'backends'}"]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """The environment of the server."""
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the server, with these variables in it."""
     return {
         **os.environ,
-        **devices.thread_environment(threads),
+        **variables,
         "LD_LIBRARY_PATH": library_path(),
         # By this the stub finds the packages of this Python; it does not read PYTHONPATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -72,10 +72,10 @@ def launch(
     prepare(
         model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
     )
+    variables = devices.thread_environment(pipeline["threads"]) | {journal.FOLDER: str(journals)}
     if settings["launcher"] == "embedded":
         program = embedded.prepare(work)
-        environment = embedded.environment(pipeline["threads"])
-        environment[journal.FOLDER] = str(journals)
+        environment = embedded.environment(variables)
         native: tuple[str, ...] = ()
     else:
         program = container.prepare(
@@ -84,8 +84,7 @@ def launch(
             model_repository,
             work,
             device=device,
-            variables=devices.thread_environment(pipeline["threads"])
-            | {journal.FOLDER: str(journals)},
+            variables=variables,
         )
         environment = dict(os.environ)
         native = container.NATIVE

@@ -19,8 +19,8 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-import exatrkx_service
 from exatrkx_service.serving.launch import owned
+from exatrkx_service.serving.process import PACKAGES
 from exatrkx_service.serving.serve import ENDPOINT
 from exatrkx_service.serving.server import Server, ServerError, ask_version, tail
 
@@ -73,8 +73,7 @@ def step_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in keep or not name.startswith(("SLURM", "SRUN", "SBATCH"))
     }
-    source = str(Path(exatrkx_service.__file__).parents[1])
-    return variables | {"PYTHONPATH": f"{source}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    return variables | {"PYTHONPATH": f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@ import fcntl
 import os
 import threading
 
-from exatrkx_service.measure import job
+from exatrkx_service.measure import job, provenance
 from exatrkx_service.measure.job import only_measurement
 from exatrkx_service.measure.provenance import CODE, code_digest
 
@@ -37,7 +37,11 @@ def test_the_lock_is_free_after_a_measurement(monkeypatch, tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_the_digest_is_of_the_code_that_is_measured(root):
+def test_the_digest_is_of_the_code_that_is_measured(root, monkeypatch):
     package = root / "src" / "exatrkx_service"
     assert all((package / name).exists() for name in CODE)
-    assert code_digest() == code_digest()
+    whole = code_digest()
+    assert whole == code_digest()
+    for i in range(len(CODE)):
+        monkeypatch.setattr(provenance, "CODE", CODE[:i] + CODE[i + 1 :])
+        assert code_digest() != whole
