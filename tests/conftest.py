@@ -20,6 +20,13 @@ NEEDED = ("Snakefile", "config", "workflow", "src", "envs", "model_repo", "profi
 IGNORE = shutil.ignore_patterns("__pycache__", "*.egg-info", "model.pt")
 
 
+def pytest_collection_modifyitems(items):
+    """Two groups for `--dist loadgroup`: what waits for a Slurm cluster, and the rest."""
+    for item in items:
+        on_cluster = item.path.is_relative_to(ROOT / "tests" / "slurm")
+        item.add_marker(pytest.mark.xdist_group("slurm" if on_cluster else "here"))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

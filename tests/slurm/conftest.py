@@ -1,24 +1,11 @@
 """Fixtures of the tests against a real Slurm; without it these tests are skipped."""
 
-import os
-from pathlib import Path
-
 import pytest
 from cluster import STATE, Cluster, down, problem
 from runs import PROFILE, SMOKE
 
-HERE = Path(__file__).parent
 # Two nodes as a centre has them, with a delayed link between them, and accounting.
 CENTRE = {"nodes": 2, "accounting": True, "delay_ms": 1, "cpus": 128, "memory_mb": 256000}
-
-
-def pytest_collection_modifyitems(items):
-    """Without being asked to, no test starts the daemons of a cluster on somebody's machine."""
-    if os.environ.get("EXATRKX_TEST_SLURM") != "1":
-        skip = pytest.mark.skip(reason="tests on a real Slurm: `make test-slurm`")
-        for item in items:
-            if item.path.is_relative_to(HERE):
-                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
