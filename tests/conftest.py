@@ -13,6 +13,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import psutil  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
+from filelock import FileLock  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 # What a checkout holds that a run needs; results and caches stay where they are.
@@ -42,16 +43,21 @@ def config() -> dict:
 class Checkout:
     """A copy of the workflow in which Snakemake can be run without touching the original."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.temporary = folder / "tmp"
-        self.temporary.mkdir()
+        self.temporary.mkdir(exist_ok=True)
+
+    @classmethod
+    def of(cls, root: Path, folder: Path) -> "Checkout":
+        """A copy of what is tracked in ``root``, in the empty ``folder``."""
         for name in NEEDED:
             source, target = root / name, folder / name
             if source.is_dir():
                 shutil.copytree(source, target, ignore=IGNORE)
             else:
                 shutil.copy(source, target)
+        return cls(folder)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,12 +106,18 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def make_checkout(tmp_path_factory, root):
-    return lambda: Checkout(tmp_path_factory.mktemp("checkout"), root)
+    return lambda: Checkout.of(root, tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="session")
-def smoke(make_checkout):
-    """A checkout in which the smoke configuration has been run."""
-    checkout = make_checkout()
-    checkout.output = checkout.run("--configfile", "config/smoke.yaml")
-    return checkout
+def smoke(tmp_path_factory, root, worker_id):
+    """A checkout in which the smoke configuration has been run, once for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    first = (base if worker_id == "master" else base.parent) / "smoke"
+    with FileLock(first.with_suffix(".lock")):
+        if not first.exists():
+            making = Checkout.of(root, tmp_path_factory.mktemp("checkout"))
+            making.run("--configfile", "config/smoke.yaml")
+            making.folder.rename(first)
+    folder = tmp_path_factory.mktemp("smoke") / "checkout"
+    return Checkout(shutil.copytree(first, folder, symlinks=True))

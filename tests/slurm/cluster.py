@@ -274,6 +274,7 @@ class Cluster:
             lines += [
                 "AccountingStorageType=accounting_storage/slurmdbd",
                 "AccountingStoreFlags=job_comment",  # the plugin writes rule and wildcards there
+                "AccountingStorageTRES=gres/gpu," + ",".join(f"gres/gpu:{m}" for m in GPUS),
                 f"AccountingStorageHost={network.CONTROLLER}",
                 f"AccountingStoragePort={PORTS['slurmdbd']}",
                 f"AccountingStoragePass={STATE}/munge/socket",  # munge's socket for slurmdbd

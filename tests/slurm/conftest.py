@@ -1,5 +1,8 @@
 """Fixtures of the tests against a real Slurm; without it these tests are skipped."""
 
+import shutil
+from types import SimpleNamespace
+
 import pytest
 from cluster import STATE, Cluster, down, problem
 from runs import PROFILE, SMOKE
@@ -38,8 +41,13 @@ def plain_cluster(bring_up):
 
 @pytest.fixture(scope="session")
 def on_slurm(bring_up, make_checkout):
-    """A checkout in which the smoke configuration has been run through Slurm."""
+    """A checkout in which the smoke configuration has been run through Slurm.
+
+    ``first`` keeps what that run gave, for the tests measure anew in the checkout.
+    """
     bring_up(**CENTRE)
     checkout = make_checkout()
     checkout.output = checkout.run(*PROFILE, *SMOKE)
+    checkout.first = SimpleNamespace(folder=checkout.folder / "first")
+    shutil.copytree(checkout.folder / "results", checkout.first.folder / "results")
     return checkout

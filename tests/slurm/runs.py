@@ -9,7 +9,9 @@ import pandas as pd
 import psutil
 from network import namespaces, pids
 
-PROFILE = ("--profile", "slurm")
+# Slurm is asked for the state of the jobs sooner than the profiles do.
+SOON = ("--slurm-init-seconds-before-status-checks", "1")
+PROFILE = ("--profile", "slurm", *SOON)
 SMOKE = ("--configfile", "config/smoke.yaml")
 
 

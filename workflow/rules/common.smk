@@ -26,6 +26,8 @@ ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 OPTIONS = list(config["options"])
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 NETWORKS = ("embedding", "filtering", "gnn")
+# Of this machine; on a cluster the profile's set-threads says how many a node has.
+ALL_CORES = workflow.resource_settings.cores or 2
 # A measurement is one of this code: params of the rules that run it.
 CODE = code_digest()
 # Tracked files of the model repository; the networks come from the export.

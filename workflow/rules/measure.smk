@@ -46,7 +46,7 @@ rule measure:
     conda:
         ENVIRONMENT
     # The whole machine: nothing else may run beside a measurement.
-    threads: workflow.cores or 2
+    threads: ALL_CORES
     resources:
         mem_mb=8000,
         runtime=60,
