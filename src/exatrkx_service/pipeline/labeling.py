@@ -92,7 +92,8 @@ def choose_edges(n_space_points: int, edges: np.ndarray, scores: np.ndarray) -> 
     chosen = []
     while len(rank):
         best = np.full(2 * n_space_points, len(order))
-        np.minimum.at(best, places[:, rank], rank)
+        for place in places[:, rank]:
+            np.minimum.at(best, place, rank)
         wins = rank[(best[places[:, rank]] == rank).all(axis=0)]
         chosen.append(wins)
         free = np.ones(2 * n_space_points, dtype=bool)
