@@ -18,6 +18,7 @@ from exatrkx_service.config import (
     reference_table,
 )
 from exatrkx_service.options import STAGES
+from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
@@ -147,6 +148,13 @@ def test_an_overlay_adds_an_option(config):
             90,
             "events.hnl.mass_gev: found 90, expected at least 4 and at most 80.2",
         ),
+        (
+            "pipeline.labeling",
+            "walk",
+            "pipeline.labeling: found 'walk', expected one of comp",
+        ),
+        ("pipeline.labeling", "walkthru", "expected one of components, walkthrough; did you mean"),
+        ("pipeline.walk_cut", 1.5, "pipeline.walk_cut: found 1.5, expected at least 0 and at most"),
         ("events.hnl", None, "events.hnl: found None, expected a mapping of keys to values"),
         ("train.seed", 20231, "train.seed: 20231 is events.seed too; expected another"),
         ("train.epochs.gnn", -1, "train.epochs.gnn: found -1, expected at least 1"),
@@ -230,6 +238,11 @@ def test_any_placement_is_valid(serve):
 def test_the_schema_knows_the_stages():
     serve = SCHEMA["properties"]["options"]["additionalProperties"]["properties"]["serve"]
     assert tuple(serve["then"]["items"]["enum"]) == STAGES
+
+
+def test_the_schema_knows_the_labelings_and_their_cuts():
+    assert RULES["pipeline.labeling"]["enum"] == list(CUT_KEYS)
+    assert all(f"pipeline.{key}" in RULES for key in CUT_KEYS.values())
 
 
 def test_every_mapping_is_closed_and_every_key_described():

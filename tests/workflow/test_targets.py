@@ -86,6 +86,7 @@ def trained(make_checkout):
     [
         ("device: cpu", [], []),
         ("gnn_cut: 0.5", ["gnn"], []),
+        ("labeling: walkthrough, walk_cut: 0.5", [], []),
         ("filter_cut: 0.5", NETWORKS, ["filtering"]),
     ],
 )

@@ -4,6 +4,6 @@ from exatrkx_service.serving.stage_model import StageModel
 
 
 class TritonPythonModel(StageModel):
-    """Connected components of the edges that the GNN kept."""
+    """Tracks from the edges that the GNN scored, as the parameter `labeling` says."""
 
     stages = ("labeling",)

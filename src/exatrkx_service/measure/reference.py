@@ -12,6 +12,7 @@ from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.pipeline import device as devices
+from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 
@@ -54,4 +55,5 @@ def run_reference(
         )
         found.append((event, tensors))
     stage_ms = pd.DataFrame(laps).groupby("stage", sort=False).duration_ns.mean() / 1e6
-    return pd.DataFrame(rows), tracking_performance(found, parameters["gnn_cut"]), stage_ms
+    cut = parameters[CUT_KEYS[parameters["labeling"]]]
+    return pd.DataFrame(rows), tracking_performance(found, cut), stage_ms

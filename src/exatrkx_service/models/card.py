@@ -13,6 +13,7 @@ from typing import Any
 
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network, read_metadata
+from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 INTENDED_USE = (
     "Benchmarks of track finding as a service on simulated heavy-neutral-lepton events in the ACTS "
@@ -21,7 +22,7 @@ INTENDED_USE = (
 DEFINITIONS = (
     "True edges join consecutive space points of one particle. Technical efficiency: matched "
     "(double majority) over all charged particles with pT > 0.5 GeV and at least 3 space points; "
-    "tracks are connected components. Intervals are 95 % Wilson score intervals."
+    "tracks are those of the labeling above. Intervals are 95 % Wilson score intervals."
 )
 
 
@@ -67,7 +68,8 @@ def write_card(
     Args:
         weights_dir: folder with the three weights files.
         data: what the networks were trained and evaluated on; keys become lines of the card.
-        pipeline: the working point: ``radius``, ``k_max``, ``filter_cut`` and ``gnn_cut``.
+        pipeline: holds the working point: ``radius``, ``k_max``, ``filter_cut``, ``labeling`` and
+            its cut.
         performance: from ``analysis.physics.tracking_performance`` on an independent sample.
         stage_ms: mean wall time of each stage per event [ms].
 
@@ -80,11 +82,12 @@ def write_card(
         path = weights_dir / f"{stage}.safetensors"
         n_parameters = sum(p.numel() for p in load_network(path, stage).parameters())
         networks[stage] = read_metadata(path, stage) | {"n_parameters": n_parameters}
+    point = ("radius", "k_max", "filter_cut", "labeling", CUT_KEYS[pipeline["labeling"]])
     card = {
         "intended_use": INTENDED_USE,
         "definitions": DEFINITIONS,
         "data": data,
-        "working_point": {k: pipeline[k] for k in ("radius", "k_max", "filter_cut", "gnn_cut")},
+        "working_point": {key: pipeline[key] for key in point},
         "networks": networks,
         "performance": performance,
         "stage_ms": stage_ms,
@@ -98,7 +101,7 @@ def _markdown(card: dict[str, Any]) -> str:
     lines = ["# Model card: Exa.TrkX networks", "", card["intended_use"], "", "## Data", ""]
     lines += [f"- {key}: {value}" for key, value in card["data"].items()]
     lines += ["", "## Working point", ""]
-    lines += [f"- {key}: {value:g}" for key, value in card["working_point"].items()]
+    lines += [f"- {key}: {_text(value)}" for key, value in card["working_point"].items()]
     lines += ["", "## Networks", ""]
     for stage, network in card["networks"].items():
         lines += [f"### {stage}: {network['n_parameters']:,} parameters", ""]

@@ -74,11 +74,15 @@ def make_building(parameters: dict[str, Any], device: str) -> StageFunction:
 
 
 def make_labeling(parameters: dict[str, Any]) -> StageFunction:
-    """Gives the labeling function with the ``gnn_cut`` of ``parameters``."""
-    from exatrkx_service.pipeline.labeling import label_tracks
+    """Gives the labeling function that ``parameters`` name, with its cut."""
+    from exatrkx_service.pipeline.labeling import CUT_KEYS, label_tracks, label_walks
 
-    cut = float(parameters["gnn_cut"])
-    return lambda space_points, edges, scores: label_tracks(
+    name = parameters["labeling"]
+    if name not in CUT_KEYS:
+        raise ValueError(f"unknown labeling {name!r}; expected one of {', '.join(CUT_KEYS)}")
+    label = {"components": label_tracks, "walkthrough": label_walks}[name]
+    cut = float(parameters[CUT_KEYS[name]])
+    return lambda space_points, edges, scores: label(
         len(space_points), to_numpy(edges), to_numpy(scores), cut
     )
 
@@ -90,7 +94,7 @@ def make_stage(stage: str, model_repository: Path, parameters: dict[str, Any]) -
         stage: its name.
         model_repository: folder that holds ``<stage>/1/model.pt`` for the networks.
         parameters: the ``pipeline`` section of the configuration (device, threads, radius, k_max,
-            gnn_cut; the filter cut lies in the exported filter).
+            labeling and its cut; the filter cut lies in the exported filter).
     """
     device = devices.resolve(parameters["device"])
     if stage in SCRIPTED:

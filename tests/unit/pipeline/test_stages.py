@@ -49,6 +49,32 @@ def test_an_unknown_stage_is_named(tmp_path):
         make_stage("gnnn", tmp_path, {"device": "cpu"})
 
 
+BRANCH = (np.zeros((3, 3)), np.array([[0, 0], [1, 2]]), np.array([0.6, 0.9], np.float32))
+
+
+@pytest.mark.parametrize(
+    "labeling, gnn_cut, walk_cut, labels",
+    [
+        ("components", 0.5, 0.95, [0, 0, 0]),
+        ("components", 0.8, 0.1, [0, -1, 0]),
+        ("walkthrough", 0.5, 0.1, [0, -1, 0]),
+        ("walkthrough", 0.5, 0.95, [-1, -1, -1]),
+    ],
+)
+@pytest.mark.parametrize("kind", [float, str])  # str: as a server's model gets its parameters
+def test_the_labeling_and_its_cut_are_those_named(
+    tmp_path, labeling, gnn_cut, walk_cut, labels, kind
+):
+    cuts = {"gnn_cut": kind(gnn_cut), "walk_cut": kind(walk_cut)}
+    stage = make_stage("labeling", tmp_path, {"device": "cpu", "labeling": labeling} | cuts)
+    assert stage(*BRANCH).tolist() == labels
+
+
+def test_an_unknown_labeling_is_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown labeling 'walk'; expected one of components, w"):
+        make_stage("labeling", tmp_path, {"device": "cpu", "labeling": "walk"})
+
+
 def test_a_gpu_that_is_not_there_is_refused():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

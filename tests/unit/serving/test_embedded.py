@@ -90,6 +90,17 @@ def test_serves_and_leaves_nothing_behind(repository, settings, config, tmp_path
     assert_all_gone(processes, server.grpc_url, region)
 
 
+def test_serves_the_labeling_of_the_configuration(repository, settings, config, tmp_path):
+    pipeline = config["pipeline"] | {"labeling": "walkthrough", "walk_cut": 0.25}
+    with launch(repository, ["labeling"], tmp_path / "w", settings, pipeline) as server:
+        client, step = labeling_step(server)
+        given = tensors(4, [[0, 0, 2], [1, 2, 3]])
+        given["edge_scores"] = np.array([0.5, 0.75, 0.125], np.float32)
+        step(given, Stopwatch(), "walk")
+        assert given["labels"].tolist() == [0, -1, 0, -1]
+        client.close()
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_each_client_has_a_connection_of_its_own(repository, settings, config, tmp_path, protocol):
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:

@@ -1,7 +1,8 @@
 import pytest
 from tritonclient.utils import np_to_triton_dtype
 
-from exatrkx_service.options import ENSEMBLE, STAGES
+from exatrkx_service.options import ENSEMBLE, FUSED, STAGES
+from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.tensors import DTYPES, SPECS
 from exatrkx_service.serving.repository import RepositoryError, prepare, read_config
 
@@ -33,8 +34,15 @@ def test_the_tracked_parameters_are_those_of_the_default_configuration(root, con
                 assert value.string_value == str(config["pipeline"][key]), (path, key)
 
 
+def test_the_models_that_label_know_how(root):
+    for model in ("labeling", FUSED):
+        parameters = read_config(root / "model_repo" / model / "config.pbtxt").parameters
+        assert {"labeling", *CUT_KEYS.values()} <= set(parameters), model
+
+
 def test_prepare_puts_the_settings_in(root, config, tmp_path):
     pipeline = config["pipeline"] | {"radius": 0.75, "threads": 3}
+    pipeline |= {"labeling": "walkthrough", "walk_cut": 0.25}
     prepare(root / "model_repo", tmp_path, pipeline, device="cuda", instances=4)
     for path in sorted(tmp_path.glob("*/config.pbtxt")):
         model = read_config(path)
@@ -47,6 +55,8 @@ def test_prepare_puts_the_settings_in(root, config, tmp_path):
             assert model.parameters["INTRA_OP_THREAD_COUNT"].string_value == "3"
         else:
             assert model.parameters["radius"].string_value == "0.75"
+            assert model.parameters["labeling"].string_value == "walkthrough"
+            assert model.parameters["walk_cut"].string_value == "0.25"
             assert model.parameters["device"].string_value == "cuda"
         assert (path.parent / "1").resolve() == root / "model_repo" / model.name / "1"
 
