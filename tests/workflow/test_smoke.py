@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.options import STAGES
 
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -70,9 +71,12 @@ def test_the_tables_agree(results):
 
 
 def test_the_tracks_are_tracks(results):
-    physics = json.loads((results / "physics.json").read_text())
-    assert physics["technical efficiency"]["total"] > 100
-    assert physics["technical efficiency"]["value"] > 0.9
+    physics = pd.read_csv(results / "physics.csv")
+    performance = tracking_performance(physics, "exatrkx")
+    assert performance["technical efficiency, A"]["total"] > 100
+    assert performance["technical efficiency, A"]["value"] > 0.9
+    assert performance["edge efficiency after building, all particles"]["value"] > 0.98
+    assert physics[physics.quantity == "time_mean_ms"].total.tolist() == [5]
 
 
 def test_every_output_is_there(results):

@@ -71,6 +71,15 @@ def manifests(sample):
     ]
 
 
+def method_files(folder, *tables):
+    """The files of a track finder's results, by table; results/README.md describes them."""
+    return {table: f"{RESULTS}/{folder}/{table}.parquet" for table in tables}
+
+
+# The track finders that are compared, and the files that hold what they found.
+METHODS = {"exatrkx": method_files("exatrkx", "tracks", "times", "edges")}
+
+
 def timings(option, kind="parquet"):
     """The raw samples of one option, one file per round; kind "json": their provenance."""
     return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]

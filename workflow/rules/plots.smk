@@ -56,6 +56,7 @@ rule write_report:
         summary=rules.summarise.output.summary,
         breakdown=rules.summarise.output.breakdown,
         provenance=rules.summarise.output.provenance,
+        physics=rules.physics_table.output.table,
     output:
         f"{RESULTS}/report.html",
     log:

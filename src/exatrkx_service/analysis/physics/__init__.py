@@ -46,12 +46,14 @@ from exatrkx_service.analysis.physics.method import (
 )
 from exatrkx_service.analysis.physics.populations import POPULATIONS, in_populations
 from exatrkx_service.analysis.physics.table import (
+    DEFINITIONS,
     PHYSICS_COLUMNS,
     physics_table,
     tracking_performance,
 )
 
 __all__ = [
+    "DEFINITIONS",
     "EDGE_STAGES",
     "PHYSICS_COLUMNS",
     "POPULATIONS",

@@ -16,11 +16,22 @@ from exatrkx_service.analysis.physics.populations import (
     ALL_PARTICLES,
     HNL_SUFFIX,
     POPULATIONS,
+    SELECTIONS,
     in_populations,
 )
 from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval
 from exatrkx_service.events.event import Event
 
+# For people who read the numbers without the package; it has the definitions in full.
+DEFINITIONS = (
+    "True edges join consecutive space points of one particle. A candidate is a track of at least "
+    "3 space points; it matches a particle if each holds more than half of the other's points "
+    "(double majority). Technical efficiency: matched over all particles of a population. Purity: "
+    "matched over all candidates; the others are duplicates (another candidate matches the "
+    "particle of most of its points), fragments (none does) and fakes (there is no such particle). "
+    + " ".join(f"Population {name}: {selection}." for name, selection in SELECTIONS.items())
+    + " Intervals are Wilson score intervals."
+)
 PHYSICS_COLUMNS = [
     *("method", "population", "quantity", "variable", "bin_low", "bin_high"),
     *("value", "low", "high", "passed", "total"),
