@@ -49,7 +49,7 @@ def test_the_smoke_benchmark_gives_what_it_gives_locally(on_slurm, smoke):
         )
         assert one.labels_sha256.tolist() == other.labels_sha256.tolist()
     figures = on_slurm.folder.glob("results/smoke/figures/*.png")
-    assert len(list(figures)) == 7 and (on_slurm.folder / "results/smoke/report.html").exists()
+    assert len(list(figures)) == 11 and (on_slurm.folder / "results/smoke/report.html").exists()
     assert not servers() and not queue()
 
 

@@ -41,6 +41,12 @@ FIGURES = {
     "time_vs_space_points": "Latency",
     "ensemble_timeline": "Ensemble",
 }
+PHYSICS_FIGURES = {
+    "efficiency": "Tracking performance",
+    "fake_and_duplicate_rates": "Tracking performance",
+    "efficiency_vs_time": "Tracking performance",
+    "event_display": "Event display",
+}
 
 
 wildcard_constraints:
