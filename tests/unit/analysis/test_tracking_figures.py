@@ -38,6 +38,11 @@ def test_efficiencies_are_the_tables(physics):
     ]
 
 
+def test_the_axis_shows_the_interval_even_of_few(physics):
+    low, high = figures.efficiency(physics).axes[1].get_ylim()
+    assert low < 0.0945 and high > 1
+
+
 def test_rates_are_the_tables(physics):
     figure = figures.fake_and_duplicate_rates(physics)
     assert [axes.get_title("left") for axes in figure.axes[::3]] == [

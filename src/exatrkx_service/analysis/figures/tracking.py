@@ -189,7 +189,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, str]]) ->
         )
     if rows.empty:
         return
-    sure = rows[rows.total >= _FEW]
+    sure = rows[rows.total >= min(_FEW, rows.total.max())]
     low, high = min([*rows.value, *sure.low]), max([*rows.value, *sure.high])
     margin = 0.06 * max(high - low, 0.01)
     axes.set_ylim(low - margin, high + margin)
