@@ -171,15 +171,17 @@ def _grid(parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str) 
 def _panel(axes: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, str]]) -> None:
     """A point per bin and method: its bar is the interval, its width the bin.
 
-    The axis shows the intervals of the bins with entries enough, and all values.
+    The points of a bin stand side by side, for those of two methods are often equal. The axis
+    shows the intervals of the bins with entries enough, and all values.
     """
-    for method, style in styles.items():
+    for i, (method, style) in enumerate(styles.items(), start=1):
         part = rows[rows.method == method]
+        place = part.bin_low + (part.bin_high - part.bin_low) * i / (len(styles) + 1)
         axes.errorbar(
-            (part.bin_low + part.bin_high) / 2,
+            place,
             part.value,
             _bars(part.value, part.low, part.high),
-            ((part.bin_high - part.bin_low) / 2).to_numpy(),
+            _bars(place, part.bin_low, part.bin_high),
             color=style["color"],
             marker=style["marker"],
             ls="none",
