@@ -34,7 +34,7 @@ _LIMITS = {
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "model_card"),
     *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
-    *("plots", "report", "write_report"),
+    *("physics", "physics_table", "plots", "report", "write_report"),
 }
 FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop
 

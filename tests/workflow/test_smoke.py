@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.options import STAGES
 
 SMOKE = ("--configfile", "config/smoke.yaml")
@@ -70,20 +71,24 @@ def test_the_tables_agree(results):
 
 
 def test_the_tracks_are_tracks(results):
-    physics = json.loads((results / "physics.json").read_text())
-    assert physics["technical efficiency"]["total"] > 100
-    assert physics["technical efficiency"]["value"] > 0.9
+    physics = pd.read_csv(results / "physics.csv")
+    performance = tracking_performance(physics, "exatrkx")
+    assert performance["technical efficiency, A"]["total"] > 100
+    assert performance["technical efficiency, A"]["value"] > 0.9
+    assert performance["edge efficiency after building, all particles"]["value"] > 0.98
+    assert physics[physics.quantity == "time_mean_ms"].total.tolist() == [5]
 
 
 def test_every_output_is_there(results):
     for figure in (
         *("comparison", "overhead", "latency_vs_concurrency", "throughput_vs_concurrency"),
         *("latency_distribution", "time_vs_space_points", "ensemble_timeline"),
+        *("efficiency", "fake_and_duplicate_rates", "efficiency_vs_time", "event_display"),
     ):
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     page = (results / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 7
+    assert page.count("data:image/png;base64,") == 11
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["common"]["software"]["torch"] and provenance["common"]["machine"]["cpu"]
     assert (results / "logs" / "measure" / "S4_round1.server.log").stat().st_size > 0
@@ -107,13 +112,14 @@ def test_a_second_run_does_nothing(smoke):
     assert "Nothing to be done" in smoke.run(*SMOKE)
 
 
-def test_plots_are_made_from_existing_timings(smoke, results):
-    before = {path: path.stat().st_mtime_ns for path in results.glob("timings/*/*")}
+def test_plots_are_made_from_existing_timings_and_tracks(smoke, results):
+    made = [*results.glob("timings/*/*"), *results.glob("exatrkx/*")]
+    before = {path: path.stat().st_mtime_ns for path in made}
     for path in results.glob("figures/*"):
         path.unlink()
-    smoke.run("plots", *SMOKE)
-    assert len(list(results.glob("figures/*.png"))) == 7
-    assert before == {path: path.stat().st_mtime_ns for path in results.glob("timings/*/*")}
+    smoke.run("plots", "physics", *SMOKE)
+    assert len(list(results.glob("figures/*.png"))) == 11
+    assert before == {path: path.stat().st_mtime_ns for path in made}
 
 
 def test_snakemakes_own_report_can_be_made(smoke, results):

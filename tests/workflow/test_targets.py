@@ -6,7 +6,17 @@ import shlex
 import pytest
 
 NETWORKS = ["embedding", "filtering", "gnn"]
-TARGETS = ["all", "events", "train", "export", "reference", "aggregate", "plots", "report"]
+TARGETS = [
+    "all",
+    "events",
+    "train",
+    "export",
+    "reference",
+    "physics",
+    "aggregate",
+    "plots",
+    "report",
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ rule summarise:
         samples=[path for option in OPTIONS for path in timings(option)],
         provenance=[path for option in OPTIONS for path in timings(option, "json")],
         reference=rules.reference.output.sizes,
-        physics=rules.reference.output.physics,
     output:
         summary=report(
             f"{RESULTS}/summary.csv",

@@ -43,6 +43,12 @@ FIGURES = {
     "time_vs_space_points": "Latency",
     "ensemble_timeline": "Ensemble",
 }
+PHYSICS_FIGURES = {
+    "efficiency": "Tracking performance",
+    "fake_and_duplicate_rates": "Tracking performance",
+    "efficiency_vs_time": "Tracking performance",
+    "event_display": "Event display",
+}
 
 
 wildcard_constraints:
@@ -71,6 +77,15 @@ def manifests(sample):
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
         for first in range(0, n_events, size)
     ]
+
+
+def method_files(folder, *tables):
+    """The files of a track finder's results, by table; results/README.md describes them."""
+    return {table: f"{RESULTS}/{folder}/{table}.parquet" for table in tables}
+
+
+# The track finders that are compared, and the files that hold what they found.
+METHODS = {"exatrkx": method_files("exatrkx", "tracks", "times", "edges")}
 
 
 def timings(option, kind="parquet"):

@@ -6,15 +6,16 @@ rule reference:
         events=manifests("benchmark"),
         models=expand(rules.export_network.output, stage=NETWORKS),
     output:
+        **METHODS["exatrkx"],
         sizes=f"{RESULTS}/reference.parquet",
-        physics=f"{RESULTS}/physics.json",
     log:
         f"{RESULTS}/logs/reference.log",
     benchmark:
         f"{RESULTS}/benchmarks/reference.tsv"
     conda:
         ENVIRONMENT
-    threads: config["pipeline"]["threads"]
+    # The whole machine: its times are the pipeline's own, with `pipeline.threads`.
+    threads: workflow.cores or 2
     resources:
         mem_mb=4000,
         runtime=30,

@@ -50,11 +50,13 @@ rule model_card:
         f"{RESULTS}/logs/train/model_card.log",
     conda:
         ENVIRONMENT
-    threads: config["pipeline"]["threads"]
+    # The whole machine: the networks are timed, too.
+    threads: workflow.cores or 2
     resources:
         mem_mb=4000,
         runtime=30,
     params:
+        **config["analysis"],
         pipeline=config["pipeline"],
         training=sample_config("train"),
         evaluation=sample_config("benchmark"),

@@ -51,11 +51,16 @@ rule plots:
 
 rule write_report:
     input:
-        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
-        captions=expand("workflow/report/{figure}.rst", figure=FIGURES),
+        figures=expand(
+            f"{RESULTS}/figures/{{figure}}.png", figure=[*FIGURES, *PHYSICS_FIGURES]
+        ),
+        captions=expand(
+            "workflow/report/{figure}.rst", figure=[*FIGURES, *PHYSICS_FIGURES]
+        ),
         summary=rules.summarise.output.summary,
         breakdown=rules.summarise.output.breakdown,
         provenance=rules.summarise.output.provenance,
+        physics=rules.physics_table.output.table,
     output:
         f"{RESULTS}/report.html",
     log:

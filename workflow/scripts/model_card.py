@@ -6,6 +6,12 @@ with logged(snakemake.log[0]):
     import tempfile
     from pathlib import Path
 
+    from exatrkx_service.analysis.physics import (
+        DEFINITIONS,
+        physics_table,
+        read_truth,
+        tracking_performance,
+    )
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.measure.provenance import collect
     from exatrkx_service.measure.reference import run_reference
@@ -13,10 +19,26 @@ with logged(snakemake.log[0]):
     from exatrkx_service.models.export import export_all
 
     folder, pipeline = Path(snakemake.input.weights[0]).parent, snakemake.params.pipeline
+    level = snakemake.params.confidence_level
+    events = read_truth(read_manifests(snakemake.input.events))
     with tempfile.TemporaryDirectory() as repository:
         export_all(folder, Path(repository), pipeline)
-        events = read_manifests(snakemake.input.events)
-        _, physics, stage_ms = run_reference(events, Path(repository), pipeline)
+        _, method = run_reference(events, Path(repository), pipeline)
+    table = physics_table(
+        events,
+        {"exatrkx": method},
+        confidence_level=level,
+        resamples=snakemake.params.bootstrap_resamples,
+    )
     record = collect(Path(snakemake.scriptdir))
     data = describe_data(snakemake.params.training, snakemake.params.evaluation, record)
-    write_card(folder, data, pipeline, physics, stage_ms.to_dict())
+    performance = tracking_performance(table, "exatrkx")
+    write_card(
+        folder,
+        data,
+        pipeline,
+        performance,
+        method.step_ms(),
+        definitions=DEFINITIONS,
+        confidence_level=level,
+    )

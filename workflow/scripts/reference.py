@@ -1,15 +1,15 @@
-"""Runs the pipeline once per event: sizes, labels and how well it tracks."""
+"""Runs the pipeline once per event for its tracks and edges, and once more for its times."""
 
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]):
-    import json
     from pathlib import Path
 
+    from exatrkx_service.analysis.physics import read_truth
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.measure.reference import run_reference
 
-    events = read_manifests(snakemake.input.events)
-    table, physics, _ = run_reference(events, Path("model_repo"), snakemake.params.pipeline)
-    table.to_parquet(snakemake.output.sizes, index=False)
-    Path(snakemake.output.physics).write_text(json.dumps(physics, indent=1) + "\n")
+    events = read_truth(read_manifests(snakemake.input.events))
+    sizes, method = run_reference(events, Path("model_repo"), snakemake.params.pipeline)
+    sizes.to_parquet(snakemake.output.sizes, index=False)
+    method.write({name: snakemake.output[name] for name in ("tracks", "times", "edges")})

@@ -33,6 +33,5 @@ with logged(snakemake.log[0]):
         "largest_gap": check_sums(samples),
         "warnings": stability_warnings(samples) + span_warnings(jobs),
         "outside_timed_windows": untimed_share(jobs),
-        "physics": json.loads(Path(snakemake.input.physics).read_text()),
     }
     Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")

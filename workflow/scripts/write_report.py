@@ -17,6 +17,7 @@ with logged(snakemake.log[0]):
         {Path(path).stem: Path(path) for path in snakemake.input.figures},
         {Path(path).stem: Path(path) for path in snakemake.input.captions},
         provenance,
+        physics=pd.read_csv(snakemake.input.physics),
         config=snakemake.config,
         largest_gap=provenance["largest_gap"],
         warnings=provenance["warnings"],

@@ -15,6 +15,8 @@ from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
 from exatrkx_service.analysis.checks import SUM_TOLERANCE
+from exatrkx_service.analysis.physics import DEFINITIONS, tracking_performance
+from exatrkx_service.analysis.physics.table import TIMES
 from exatrkx_service.analysis.table import display_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -31,6 +33,7 @@ def render(
     captions: dict[str, Path],
     provenance: dict[str, Any],
     *,
+    physics: pd.DataFrame,
     config: dict[str, Any],
     largest_gap: float,
     warnings: list[str],
@@ -44,6 +47,7 @@ def render(
         captions: reStructuredText file of each figure's caption; it is a Jinja template that sees
             ``snakemake.config``, as in Snakemake's own report.
         provenance: ``common`` and ``differs``, see ``checks.combine_provenance``.
+        physics: see ``physics.physics_table``.
         config: the configuration of the benchmark, as validated.
         largest_gap: largest relative gap between parts and total, from ``checks.check_sums``.
         warnings: from ``checks.stability_warnings``.
@@ -77,6 +81,9 @@ def render(
         concurrencies=sorted(set(summary.concurrency)),
         checks=validity(summary, config, provenance["differs"], largest_gap, warnings),
         summary=display_rows(summary),
+        definitions=DEFINITIONS,
+        methods=list(dict.fromkeys(physics.method)),
+        tracking=tracking_rows(physics),
         figures=shown,
         breakdown=breakdown.to_dict("records"),
         provenance=list(_flat(common)),
@@ -150,6 +157,43 @@ def validity(
             "details": list(differs),
         },
     ]
+
+
+def tracking_rows(physics: pd.DataFrame) -> list[dict[str, Any]]:
+    """The overall numbers of tracking performance, for the report.
+
+    Args:
+        physics: see ``physics.physics_table``.
+
+    Returns:
+        One dict per quantity: ``name``, ``is_edges`` (bool: of the graph, not of tracks), and
+        ``cells``, one text per method with value and interval, '-' where there is none.
+    """
+    methods = {name: tracking_performance(physics, name) for name in dict.fromkeys(physics.method)}
+    for name, numbers in methods.items():
+        times = physics[(physics.method == name) & physics.quantity.isin(TIMES)]
+        for row in times.itertuples():
+            title = f"time per event, {row.quantity.split('_')[1]} / ms"
+            numbers[title] = {"value": row.value, "low": row.low, "high": row.high}
+    names = dict.fromkeys(name for numbers in methods.values() for name in numbers)
+    return [
+        {
+            "name": name,
+            "is_edges": name.startswith("edge"),
+            "cells": [_with_interval(numbers.get(name)) for numbers in methods.values()],
+        }
+        for name in names
+    ]
+
+
+def _with_interval(number: dict[str, Any] | None) -> str:
+    if number is None or pd.isna(number["value"]):
+        return "-"
+    digits = 4 if "total" in number else 2
+    text = f"{number['value']:.{digits}f}"
+    if pd.isna(number["low"]):
+        return text
+    return f"{text} [{number['low']:.{digits}f}, {number['high']:.{digits}f}]"
 
 
 def caption_html(path: Path, config: dict[str, Any]) -> str:

@@ -20,8 +20,9 @@ class Event:
             no particle did, or where its two clusters come from different particles.
         particles: one row per particle that was simulated. Columns: ``particle_id`` (str: the
             five ACTS barcode fields joined with '|'), ``pdg`` (int64), ``charge`` [e],
-            ``pt`` [GeV], ``eta``, ``phi`` [rad], ``vr`` and ``vz``: production vertex [mm],
-            ``from_hnl`` (bool: decay product of the HNL), ``n_space_points`` (int64).
+            ``pt`` [GeV], ``eta``, ``phi`` [rad], ``vr`` [mm], ``vphi`` [rad] and
+            ``vz`` [mm]: production vertex, ``from_hnl`` (bool: decay product of the HNL),
+            ``n_space_points`` (int64).
     """
 
     event_id: int

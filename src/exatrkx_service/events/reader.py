@@ -185,6 +185,7 @@ def _particles(folder: Path, event_id: int) -> tuple[pd.DataFrame, pd.MultiIndex
             "eta": np.arcsinh(table["pz"] / pt),
             "phi": np.arctan2(table["py"], table["px"]),
             "vr": np.hypot(table["vx"], table["vy"]),
+            "vphi": np.arctan2(table["vy"], table["vx"]),
             "vz": table["vz"],
             "from_hnl": from_hnl,
         }

@@ -1,59 +1,73 @@
-"""The pipeline in one process: the tracks that every option must give, and how good they are."""
+"""The pipeline in one process: the tracks that every option must give, their truth and times."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from exatrkx_service.analysis.physics import tracking_performance
-from exatrkx_service.events.reader import read_event
+from exatrkx_service.analysis.physics import Method, found_edges, to_tracks
+from exatrkx_service.events.event import Event
+from exatrkx_service.measure.job import only_measurement
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 
-N_WARM_UP = 3  # TorchScript optimises itself in its first calls
-
 
 def run_reference(
-    events: Mapping[int, Path], model_repository: Path, parameters: Mapping[str, Any]
-) -> tuple[pd.DataFrame, dict[str, Any], pd.Series]:
-    """Runs the pipeline on every event, in this process.
+    events: Sequence[Event], model_repository: Path, parameters: Mapping[str, Any]
+) -> tuple[pd.DataFrame, Method]:
+    """Runs the pipeline on every event, in this process, and then times it on every event.
+
+    The first pass gives the results and warms up: TorchScript has seen every size, and nothing but
+    the pipeline runs in the second pass, which is timed.
 
     Args:
-        events: folder of each event, by its number.
+        events: the sample, with truth; at least one event.
         model_repository: folder that holds the exported networks.
         parameters: the ``pipeline`` section of the configuration.
 
     Returns:
         One row per event (event, n_space_points, n_edges_built, n_edges_filtered,
-        labels_sha256); the tracking performance, see ``analysis.physics``; and the mean time of
-        each stage [ms].
+        labels_sha256); and the results as those of a track finder whose steps are the stages.
+
+    Raises:
+        ModelFileError: a network is missing or is no TorchScript.
     """
     devices.settle(parameters["threads"])
     pipeline = local_pipeline(model_repository, parameters)
-    rows, found, laps = [], [], []
-    for number, folder in events.items():
-        event = read_event(folder, number)
-        for _ in range(0 if rows else N_WARM_UP):
-            pipeline(event.space_points)
-        watch = Stopwatch()
-        tensors = pipeline(event.space_points, watch)
-        laps += watch.laps
-        rows.append(
+    cut = labeling_cut(parameters)
+    sizes, tracks, edges, times = [], [], [], []
+    for event in events:
+        tensors = pipeline(event.space_points)
+        sizes.append(
             {
-                "event": number,
+                "event": event.event_id,
                 "n_space_points": len(event),
                 "n_edges_built": tensors["edges"].shape[1],
                 "n_edges_filtered": tensors["filtered_edges"].shape[1],
                 "labels_sha256": hash_labels(tensors["labels"]),
             }
         )
-        found.append((event, tensors))
-    stage_ms = pd.DataFrame(laps).groupby("stage", sort=False).duration_ns.mean() / 1e6
-    cut = parameters[CUT_KEYS[parameters["labeling"]]]
-    return pd.DataFrame(rows), tracking_performance(found, cut), stage_ms
+        tracks.append(to_tracks(tensors["labels"], event.event_id))
+        edges.append(found_edges(event, tensors, cut))
+    with only_measurement(print):
+        for event in events:
+            watch = Stopwatch()
+            pipeline(event.space_points, watch)
+            times += [(event.event_id, lap.stage, lap.duration_ns) for lap in watch.laps]
+    method = Method(
+        pd.concat(tracks, ignore_index=True),
+        pd.DataFrame(times, columns=["event", "step", "duration_ns"]),
+        pd.concat(edges, ignore_index=True),
+    )
+    return pd.DataFrame(sizes), method
+
+
+def labeling_cut(parameters: Mapping[str, Any]) -> float:
+    """The GNN score below which the labeling ignores an edge."""
+    return parameters[CUT_KEYS[parameters["labeling"]]]

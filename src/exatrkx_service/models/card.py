@@ -19,11 +19,6 @@ INTENDED_USE = (
     "Benchmarks of track finding as a service on simulated heavy-neutral-lepton events in the ACTS "
     "generic detector, without pile-up. Not for real data, another detector, or pile-up."
 )
-DEFINITIONS = (
-    "True edges join consecutive space points of one particle. Technical efficiency: matched "
-    "(double majority) over all charged particles with pT > 0.5 GeV and at least 3 space points; "
-    "tracks are those of the labeling above. Intervals are 95 % Wilson score intervals."
-)
 
 
 def describe_data(
@@ -62,6 +57,9 @@ def write_card(
     pipeline: dict[str, Any],
     performance: dict[str, dict[str, float | None]],
     stage_ms: dict[str, float],
+    *,
+    definitions: str,
+    confidence_level: float,
 ) -> None:
     """Writes ``model_card.json`` and ``MODEL_CARD.md`` beside the weights.
 
@@ -72,6 +70,8 @@ def write_card(
             its cut.
         performance: from ``analysis.physics.tracking_performance`` on an independent sample.
         stage_ms: mean wall time of each stage per event [ms].
+        definitions: what the numbers in ``performance`` mean.
+        confidence_level: of their intervals.
 
     Raises:
         WeightsError: a weights file cannot be used.
@@ -85,10 +85,11 @@ def write_card(
     point = ("radius", "k_max", "filter_cut", "labeling", CUT_KEYS[pipeline["labeling"]])
     card = {
         "intended_use": INTENDED_USE,
-        "definitions": DEFINITIONS,
+        "definitions": definitions,
         "data": data,
         "working_point": {key: pipeline[key] for key in point},
         "networks": networks,
+        "confidence_level": confidence_level,
         "performance": performance,
         "stage_ms": stage_ms,
     }
@@ -111,7 +112,8 @@ def _markdown(card: dict[str, Any]) -> str:
             lines.append(f"- {title}: {', '.join(pairs)}")
         lines.append("")
     lines += ["## Performance", "", card["definitions"], ""]
-    lines += ["| quantity | value | 95 % interval | counts |", "|---|---|---|---|"]
+    interval = f"{100 * card['confidence_level']:g} % interval"
+    lines += [f"| quantity | value | {interval} | counts |", "|---|---|---|---|"]
     for name, ratio in card["performance"].items():
         counts = f"{ratio['passed']} of {ratio['total']}"
         if ratio["value"] is None:

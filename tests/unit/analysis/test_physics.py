@@ -1,136 +1,184 @@
-"""Each metric against an event small enough to count by hand."""
+"""The table of tracking performance against events small enough to count by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made import make_event, make_method
 
 from exatrkx_service.analysis.physics import (
-    count_true_edges,
-    match_tracks,
-    reconstructable,
-    summarise,
+    PHYSICS_COLUMNS,
+    STATES,
+    MethodError,
+    found_edges,
+    physics_table,
     tracking_performance,
 )
-from exatrkx_service.events.event import Event
-from exatrkx_service.models.data import to_training_event
+
+INTERVALS = {"confidence_level": 0.95, "resamples": 100}
 
 
-def test_true_edges_are_counted_once_whatever_their_direction():
-    truth = np.array([[0, 1, 3], [1, 2, 4]])
-    edges = np.array([[1, 0, 2, 3], [0, 1, 0, 0]])  # 0-1 in both directions, 2-0 and 3-0 false
-    assert count_true_edges(edges, truth, 5) == 1
-    assert count_true_edges(truth[::-1], truth, 5) == 3
-    assert count_true_edges(np.empty((2, 0), np.int64), truth, 5) == 0
-    assert count_true_edges(edges, np.empty((2, 0), np.int64), 5) == 0
+def rows_of(table, quantity, population, variable="overall"):
+    chosen = (table.quantity == quantity) & (table.population == population)
+    return table[chosen & (table.variable == variable)]
 
 
-def test_matching_needs_both_majorities():
-    # particle 0: 4 points, all in track 7. particle 1: 6 points, exactly half of them in track 9.
-    # particle 2: 3 points, 2 of them in track 20 with 2 points of no particle: half of the track.
-    particle = np.array([0] * 4 + [1] * 6 + [2] * 3 + [-1] * 2)
-    labels = np.array([7] * 4 + [9] * 3 + [-1] * 3 + [20, 20, -1] + [20, 20])
-    match = match_tracks(labels, particle)
-    assert match.n_candidates == 3
-    assert match.particles.tolist() == [0]
-    labels[7] = 9  # now 4 of 6
-    labels[14] = -1  # now 2 of 3
-    match = match_tracks(labels, particle)
-    assert match.n_candidates == 3
-    assert match.particles.tolist() == [0, 1, 2]
+def counted(table, quantity, population, variable="overall"):
+    """(bin_low, passed, total) of every bin, or (passed, total) overall."""
+    rows = rows_of(table, quantity, population, variable)
+    if variable == "overall":
+        return (rows.passed.item(), rows.total.item())
+    return list(zip(rows.bin_low, rows.passed, rows.total, strict=True))
 
 
-def test_merged_tracks_match_only_the_larger_particle():
-    particle = np.array([4] * 5 + [6] * 3)
-    assert match_tracks(np.zeros(8, np.int64), particle).particles.tolist() == [4]
-    assert match_tracks(np.zeros(8, np.int64), np.array([4] * 4 + [6] * 4)).particles.size == 0
-
-
-def test_a_split_particle_is_found_at_most_once():
-    particle = np.zeros(7, np.int64)
-    match = match_tracks(np.array([0, 0, 0, 0, 4, 4, 4]), particle)
-    assert (match.n_candidates, match.particles.tolist()) == (2, [0])
-
-
-def test_two_points_are_no_candidate_and_no_points_no_match():
-    match = match_tracks(np.array([0, 0, -1]), np.array([3, 3, 3]))
-    assert (match.n_candidates, match.particles.size) == (0, 0)
-    empty = np.empty(0, np.int64)
-    match = match_tracks(empty, empty)
-    assert (match.n_candidates, match.particles.size) == (0, 0)
-    with pytest.raises(ValueError, match="2 labels, expected 3"):
-        match_tracks(np.zeros(2, np.int64), np.zeros(3, np.int64))
-
-
-def test_reconstructable_is_charged_hard_and_seen():
-    particles = pd.DataFrame(
-        {
-            "charge": [1.0, -1.0, 0.0, 1.0, 1.0],
-            "pt": [0.6, 0.6, 5.0, 0.5, 9.0],
-            "n_space_points": [3, 4, 9, 9, 2],
-        }
+@pytest.fixture
+def events():
+    """Event 0: three particles and two points of noise; event 1: one particle."""
+    first = make_event(
+        0,
+        (5, 5, 3),
+        noise=2,
+        vr=[0.0, 200.0, 0.0],
+        from_hnl=[False, True, False],
+        pt=[2.0, 4.0, 0.6],
     )
-    assert reconstructable(particles).tolist() == [True, True, False, False, False]
+    return [first, make_event(1, (6,), eta=[-1.5])]
 
 
-def test_true_edges_follow_the_flight_from_the_production_vertex():
-    # particle 0 comes from the beam line, particle 1 from r = 300 mm and flies inwards.
-    r = [100.0, 30.0, 70.0, 30.0, 250.0, 110.0, 50.0]
-    points = np.column_stack([r, np.zeros(7), np.full(7, 5.0)]).astype(np.float32)
-    particles = pd.DataFrame({"vr": [0.0, 300.0], "vz": [0.0, 5.0], "from_hnl": [False, True]})
-    event = Event(0, points, np.array([0, 0, 0, 1, 1, 1, -1]), particles)
-    truth = to_training_event(event)
-    assert sorted(zip(*truth.truth_edges.tolist(), strict=True)) == [(1, 2), (2, 0), (4, 5), (5, 3)]
-    assert truth.from_hnl.tolist() == [False] * 3 + [True] * 3 + [False]
+@pytest.fixture
+def method(events):
+    # Event 0: particle 0 is found, particle 1 in pieces of 3 and 2, particle 2 and noise are a fake
+    # in which no one has more than half. Event 1: found, and one point of it left over.
+    labels = [[0] * 5 + [5, 5, 5, 8, 8] + [10, 10, -1, 10, 10], [0] * 5 + [-1]]
+    return make_method(*labels)
 
 
-def test_summary_adds_counts_before_dividing():
-    names = ["reconstructable", "reconstructable_hnl", "matched", "matched_hnl", "truth"]
-    names += ["truth_hnl", "candidates", "candidates_matched"]
-    names += [f"{k}_{s}" for k in ("edges", "true", "hnl") for s in ("building", "filtering")]
-    names += [f"{k}_gnn" for k in ("edges", "true", "hnl")]
-    counts = pd.DataFrame(0, index=range(2), columns=names)
-    counts["reconstructable"], counts["matched"] = [1, 9], [1, 4]
-    summary = summarise(counts)
-    efficiency = summary["technical efficiency"]
-    assert (efficiency["value"], efficiency["passed"], efficiency["total"]) == (0.5, 5, 10)
-    # Wilson score interval of 5 of 10 at 95 %: (0.2366, 0.7634), Wilson, JASA 22, 209 (1927).
-    assert efficiency["low"] == pytest.approx(0.2366, abs=1e-4)
-    assert efficiency["high"] == pytest.approx(0.7634, abs=1e-4)
-    assert summary["track purity"]["value"] is None
+@pytest.fixture
+def table(events, method):
+    return physics_table(events, {"walk": method}, **INTERVALS)
 
 
-def test_performance_of_a_whole_event():
-    # Two particles of three points; the pipeline finds the first and half of the second's edges.
-    points = np.array([[30, 0, 0], [70, 0, 0], [100, 0, 0]] * 2, np.float32)
-    particles = pd.DataFrame(
-        {
-            "vr": [0.0, 0.0],
-            "vz": [0.0, 0.0],
-            "from_hnl": [False, True],
-            "charge": [1.0, -1.0],
-            "pt": [2.0, 2.0],
-            "n_space_points": [3, 3],
-        }
-    )
-    event = Event(0, points, np.array([0, 0, 0, 1, 1, 1]), particles)
-    tensors = {
-        "edges": np.array([[0, 1, 3, 4, 0], [1, 2, 4, 5, 3]]),
-        "filtered_edges": np.array([[0, 1, 3, 0], [1, 2, 4, 3]]),
-        "edge_scores": np.array([0.9, 0.5, 0.8, 0.1], np.float32),
-        "labels": np.array([0, 0, 0, 3, 3, -1]),
+def test_the_table_has_its_columns_and_one_row_per_bin(table):
+    assert table.columns.tolist() == PHYSICS_COLUMNS
+    assert (table.method == "walk").all()
+    assert not table.duplicated(PHYSICS_COLUMNS[:6]).any()
+
+
+def test_efficiencies_add_the_counts_of_all_events(table):
+    efficiency = "technical_efficiency"
+    assert counted(table, efficiency, "A") == (3, 4)
+    assert counted(table, efficiency, "A_hnl") == (1, 1)
+    assert counted(table, efficiency, "B") == (3, 3)
+    assert counted(table, efficiency, "A", "eta") == [(-2, 1, 1), (0, 2, 3)]
+    assert counted(table, efficiency, "A", "pt") == [(0.5, 0, 1), (2, 2, 2), (3, 1, 1)]
+    assert counted(table, efficiency, "B", "production_radius") == [(0, 2, 2), (170, 1, 1)]
+    assert counted(table, efficiency, "A", "n_space_points") == [(3, 0, 1), (5, 2, 2), (6, 1, 1)]
+
+
+def test_the_interval_is_wilsons(table):
+    row = rows_of(table, "technical_efficiency", "A").iloc[0]
+    assert row.value == 0.75
+    # Wilson score interval of 3 of 4 at 95 % (E. B. Wilson, J. Am. Stat. Assoc. 22, 209, 1927).
+    z, n, p = 1.959964, 4, 0.75
+    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert row.low == pytest.approx((centre - half) / (1 + z**2 / n), abs=1e-6)
+    assert row.high == pytest.approx((centre + half) / (1 + z**2 / n), abs=1e-6)
+
+
+def test_every_candidate_is_in_one_of_four_states(table):
+    rates = ["purity", "duplicate_rate", "fragment_rate", "fake_rate"]
+    assert len(rates) == len(STATES)
+    assert [counted(table, rate, "candidates") for rate in rates] == [
+        (3, 4),
+        (0, 4),
+        (0, 4),
+        (1, 4),
+    ]
+    # Every particle and the noise begin at r = 30 mm.
+    assert counted(table, "fake_rate", "candidates", "inner_radius") == [(0, 1, 4)]
+    assert counted(table, "fake_rate", "candidates", "n_space_points") == [
+        *((3, 0, 1), (4, 1, 1), (5, 0, 2)),
+    ]
+    eta = np.arcsinh(10 / 30)
+    assert counted(table, "purity", "candidates", "eta") == [(np.floor(eta), 3, 4)]
+
+
+def test_duplicates_and_fragments_are_counted():
+    events = [make_event(0, (7, 9))]
+    labels = [0] * 4 + [4] * 3 + [7] * 3 + [10] * 3 + [13] * 3
+    table = physics_table(events, {"m": make_method(labels)}, **INTERVALS)
+    assert counted(table, "duplicate_rate", "candidates") == (1, 5)
+    assert counted(table, "fragment_rate", "candidates") == (3, 5)
+
+
+def test_edges_are_those_of_methods_that_have_them(events, method):
+    tensors = {"edges": np.array([[0, 1], [1, 5]]), "edge_scores": np.array([0.9, 0.1])}
+    tensors["filtered_edges"] = tensors["edges"]
+    edges = pd.concat([found_edges(event, tensors, 0.5) for event in events])
+    method = type(method)(method.tracks, method.times, edges)
+    table = physics_table(events, {"graph": method}, **INTERVALS)
+    # True edges: 4 + 4 + 2 in event 0, 5 in event 1. 0-1 is true in both, 1-5 in neither.
+    assert counted(table, "edge_efficiency_building", "all") == (2, 15)
+    assert counted(table, "edge_efficiency_gnn", "A_hnl") == (0, 4)
+    assert counted(table, "edge_purity_filtering", "all") == (2, 4)
+    assert counted(table, "edge_purity_gnn", "all") == (2, 2)
+    other = physics_table(events, {"other": make_method([-1] * 15, [-1] * 6)}, **INTERVALS)
+    assert not other.quantity.str.startswith("edge").any()
+
+
+def test_times_are_those_of_whole_events(events):
+    method = make_method([-1] * 15, [-1] * 6)
+    method.times["duration_ns"] = [1_000_000, 2_000_000, 4_000_000, 5_000_000]  # 3 and 9 ms
+    table = physics_table(events, {"m": method}, **INTERVALS)
+    value = {q: rows_of(table, q, "events").iloc[0] for q in table.quantity if "time" in q}
+    assert value["time_mean_ms"].value == 6
+    assert (value["time_mean_ms"].low, value["time_mean_ms"].high) == (3, 9)
+    assert value["time_p50_ms"].value == 6
+    assert value["time_p95_ms"].value == pytest.approx(8.7)
+    assert [row.total for row in value.values()] == [2, 2, 2]
+    assert method.step_ms() == {"find": 2.5, "fit": 3.5}
+
+
+def test_without_candidates_and_hnl_there_is_no_value_but_a_row():
+    event = make_event(0, (5,))
+    table = physics_table([event], {"m": make_method([-1] * 5)}, **INTERVALS)
+    for quantity, population in (("purity", "candidates"), ("technical_efficiency", "B_hnl")):
+        row = rows_of(table, quantity, population).iloc[0]
+        assert (row.passed, row.total) == (0, 0)
+        assert np.isnan([row.value, row.low, row.high]).all()
+    assert counted(table, "technical_efficiency", "B") == (0, 1)
+    performance = tracking_performance(table, "m")
+    assert performance["purity"] == {
+        **dict.fromkeys(("value", "low", "high")),
+        **{"passed": 0, "total": 0},
     }
-    performance = tracking_performance([(event, tensors)], gnn_cut=0.5)
-    expected = {
-        "technical efficiency": (1, 2),
-        "technical efficiency, HNL": (0, 1),
-        "track purity": (1, 1),
-        "edge efficiency after building": (4, 4),
-        "edge purity after building": (4, 5),
-        "edge efficiency after filtering": (3, 4),
-        "edge efficiency after filtering, HNL": (1, 2),
-        "edge purity after filtering": (3, 4),
-        "edge efficiency after gnn": (3, 4),
-        "edge purity after gnn": (3, 3),
-    }
-    got = {name: (performance[name]["passed"], performance[name]["total"]) for name in expected}
-    assert got == expected
+
+
+def test_performance_names_the_overall_ratios_of_a_method(events, table, method):
+    performance = tracking_performance(table, "walk")
+    assert list(performance) == [
+        *(f"technical efficiency, {name}" for name in ("A", "A, HNL decay products")),
+        *(f"technical efficiency, {name}" for name in ("B", "B, HNL decay products")),
+        *("purity", "duplicate rate", "fragment rate", "fake rate"),
+    ]
+    assert performance["technical efficiency, A"]["passed"] == 3
+    with pytest.raises(MethodError, match="method CKF: not in the table, which has walk"):
+        tracking_performance(table, "CKF")
+
+
+def test_the_table_survives_its_file(table, tmp_path):
+    table.to_csv(tmp_path / "physics.csv", index=False)
+    again = pd.read_csv(tmp_path / "physics.csv", float_precision="round_trip")
+    assert tracking_performance(again, "walk") == tracking_performance(table, "walk")
+
+
+def test_results_of_other_events_are_refused(events, method):
+    with pytest.raises(
+        MethodError, match="method m: tracks of event 1, which is not in the sample"
+    ):
+        physics_table(events[:1], {"m": method}, **INTERVALS)
+    with pytest.raises(MethodError, match="method m: no times of event 1"):
+        physics_table(events, {"m": make_method([-1] * 15)}, **INTERVALS)
+    with pytest.raises(MethodError, match="method m: event 1: space_point: found 0 to 9, expected"):
+        physics_table(events, {"m": make_method([-1] * 15, [0] * 10)}, **INTERVALS)
+    with pytest.raises(ValueError, match="no events"):
+        physics_table([], {"m": method}, **INTERVALS)

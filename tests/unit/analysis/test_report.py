@@ -45,6 +45,23 @@ def tables(synthetic):
     return summarise(*synthetic, **BOOTSTRAP), breakdown(*synthetic, **BOOTSTRAP)
 
 
+@pytest.fixture(scope="module")
+def page(physics):
+    def page(tables, figures, captions=CAPTIONS, provenance=PROVENANCE, warnings=()):
+        return render(
+            *tables,
+            figures,
+            captions,
+            provenance,
+            physics=physics,
+            config=CONFIG,
+            largest_gap=0.0004,
+            warnings=list(warnings),
+        )
+
+    return page
+
+
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / "comparison.png"
@@ -52,19 +69,7 @@ def image(tmp_path):
     return path
 
 
-def page(tables, figures, captions=CAPTIONS, provenance=PROVENANCE, warnings=()):
-    return render(
-        *tables,
-        figures,
-        captions,
-        provenance,
-        config=CONFIG,
-        largest_gap=0.0004,
-        warnings=list(warnings),
-    )
-
-
-def test_the_page_is_well_formed_and_needs_nothing_else(tables, image):
+def test_the_page_is_well_formed_and_needs_nothing_else(page, tables, image):
     parsed = Page(page(tables, {"comparison": image}))
     assert parsed.open == []
     assert parsed.links == []
@@ -73,7 +78,7 @@ def test_the_page_is_well_formed_and_needs_nothing_else(tables, image):
     ]
 
 
-def test_the_page_holds_results_validity_and_provenance(tables, image):
+def test_the_page_holds_results_validity_and_provenance(page, tables, image):
     text = page(tables, {"comparison": image}, warnings=["S3 at concurrency 2: round 2 took"])
     mean = tables[0].mean_ms[0]
     for expected in [
@@ -88,7 +93,18 @@ def test_the_page_holds_results_validity_and_provenance(tables, image):
         assert expected in text
 
 
-def test_a_commit_with_changes_on_top_is_not_checked_out(tables, image):
+def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, image):
+    text = page(tables, {"comparison": image})
+    row = re.search(r"<td>technical efficiency, A</td>(.*?)</tr>", text, re.DOTALL)[1]
+    assert re.findall(r'"n">(.*?)<', row) == ["1.0000 [0.3424, 1.0000]", "0.5000 [0.0945, 0.9055]"]
+    row = re.search(r"<td>edge purity after gnn, all particles</td>(.*?)</tr>", text, re.DOTALL)[1]
+    assert re.findall(r'"n">(.*?)<', row) == ["1.0000 [0.4385, 1.0000]", "-"]
+    row = re.search(r"<td>time per event, mean / ms</td>(.*?)</tr>", text, re.DOTALL)[1]
+    assert re.findall(r'"n">(.*?)<', row) == ["4.00", "4.00"]  # no interval of one event
+    assert "(double majority)" in text
+
+
+def test_a_commit_with_changes_on_top_is_not_checked_out(page, tables, image):
     provenance = PROVENANCE | {"common": {"git_commit": "0123abc-dirty"}}
     text = page(tables, {"comparison": image}, provenance=provenance)
     assert "git checkout" not in text
@@ -97,12 +113,12 @@ def test_a_commit_with_changes_on_top_is_not_checked_out(tables, image):
     assert "uncommitted" not in page(tables, {"comparison": image})
 
 
-def test_without_a_commit_nothing_is_checked_out(tables, image):
+def test_without_a_commit_nothing_is_checked_out(page, tables, image):
     text = page(tables, {"comparison": image}, provenance=PROVENANCE | {"common": {}})
     assert "git checkout" not in text and "uncommitted" not in text
 
 
-def test_an_invalid_option_stands_out(synthetic, image):
+def test_an_invalid_option_stands_out(page, synthetic, image):
     timings, reference = synthetic
     timings = timings.copy()
     timings.loc[timings.option == "S4", "labels_sha256"] = "0" * 64
@@ -142,7 +158,7 @@ def test_captions_follow_the_config():
     assert "90 %" in caption_html(CAPTIONS["comparison"], config)
 
 
-def test_problems_are_named(tables, image, tmp_path):
+def test_problems_are_named(page, tables, image, tmp_path):
     with pytest.raises(ReportError, match="figure 'new': no caption; expected one of"):
         page(tables, {"new": image})
     with pytest.raises(ReportError, match=r"none\.png can't be read: No such file"):

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
+from exatrkx_service.analysis.physics.method import COLUMNS as METHOD_COLUMNS
 from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
 
@@ -13,6 +15,8 @@ from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
     [
         ("timings/<option>/round<r>.parquet", COLUMNS),
         ("reference.parquet", REFERENCE_COLUMNS),
+        *((f"<method>/{table}.parquet", names) for table, names in METHOD_COLUMNS.items()),
+        ("physics.csv", PHYSICS_COLUMNS),
         ("summary.csv", SUMMARY_COLUMNS),
         ("cost.csv", COST_COLUMNS),
         ("breakdown.csv", BREAKDOWN_COLUMNS),

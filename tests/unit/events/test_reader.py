@@ -67,6 +67,7 @@ def test_small_event(small):
     assert particles.eta.to_numpy() == pytest.approx([0, -math.asinh(1)])
     assert particles.phi.to_numpy() == pytest.approx([math.atan2(4, 3), math.pi / 2])
     assert particles.vr.tolist() == [0, 5]
+    assert particles.vphi.to_numpy() == pytest.approx([0, math.atan2(4, 3)])
     assert particles.vz.tolist() == [1, 20]
     assert particles.from_hnl.tolist() == [False, True]
     assert particles.n_space_points.tolist() == [2, 0]

@@ -130,13 +130,22 @@ def test_the_card_says_what_was_measured(tmp_path):
     }  # fmt: skip
     point = {"radius": 1.8, "k_max": 100, "filter_cut": 0.01}
     point |= {"labeling": "walkthrough", "walk_cut": 0.5}
-    pipeline = point | {"gnn_cut": 0.75, "threads": 1}
-    write_card(tmp_path, {"evaluation": "10 events"}, pipeline, performance, {"gnn": 4.0, "x": 2.5})
+    write_card(
+        tmp_path,
+        {"evaluation": "10 events"},
+        point | {"gnn_cut": 0.75, "threads": 1},
+        performance,
+        {"gnn": 4.0, "x": 2.5},
+        definitions="What a track is.",
+        confidence_level=0.683,
+    )
     card = json.loads((tmp_path / "model_card.json").read_text())
     assert card["performance"] == performance
     assert card["working_point"] == point
     assert set(card["networks"]) == set(NETWORKS)
     text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert "What a track is." in text
+    assert "| quantity | value | 68.3 % interval | counts |" in text
     assert "| technical efficiency | 0.5000 | 0.2366 to 0.7634 | 5 of 10 |" in text
     assert "| track purity | – | – | 0 of 0 |" in text
     assert "| all | 6.50 |" in text

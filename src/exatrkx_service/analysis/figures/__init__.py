@@ -1,6 +1,7 @@
 """Figures of the benchmark; each function takes tables and returns a matplotlib figure."""
 
 from exatrkx_service.analysis.figures.cost import comparison, overhead
+from exatrkx_service.analysis.figures.display import event_display
 from exatrkx_service.analysis.figures.scaling import (
     latency_distribution,
     latency_vs_concurrency,
@@ -9,10 +10,19 @@ from exatrkx_service.analysis.figures.scaling import (
 )
 from exatrkx_service.analysis.figures.style import save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
+from exatrkx_service.analysis.figures.tracking import (
+    efficiency,
+    efficiency_vs_time,
+    fake_and_duplicate_rates,
+)
 
 __all__ = [
     "comparison",
+    "efficiency",
+    "efficiency_vs_time",
     "ensemble_timeline",
+    "event_display",
+    "fake_and_duplicate_rates",
     "latency_distribution",
     "latency_vs_concurrency",
     "overhead",

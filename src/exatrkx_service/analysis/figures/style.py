@@ -65,6 +65,9 @@ _OPTION_COLOURS = {
     "S5": "#AA3377",
 }
 _MORE_COLOURS = ["#CCBB44", "#997700", "#994455", "#BBBBBB", "#004488"]
+# Of track finders: those that are known, and colours for more.
+_METHODS = {"exatrkx": ("Exa.TrkX", "#0072B2"), "CKF": ("ACTS CKF", "#D55E00")}
+_METHOD_COLOURS = ["#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555"]
 _MARKERS = "osD^vPX*<>hp"
 
 RC = {
@@ -96,6 +99,20 @@ def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
         option: {"color": _OPTION_COLOURS.get(option) or next(more), "marker": marker}
         for option, marker in zip(option_order(options), cycle(_MARKERS))
     }
+
+
+def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Name, colour and marker of each track finder: fixed for those known, in order for others.
+
+    Returns:
+        Per method, in the order of their first appearance, ``name``, ``color`` and ``marker``.
+    """
+    more = cycle(_METHOD_COLOURS)
+    styles = {}
+    for method, marker in zip(dict.fromkeys(methods), cycle(_MARKERS)):
+        name, colour = _METHODS.get(method) or (method, next(more))
+        styles[method] = {"name": name, "color": colour, "marker": marker}
+    return styles
 
 
 def is_compute(table: pd.DataFrame) -> pd.Series:

@@ -1,0 +1,47 @@
+"""Events small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from exatrkx_service.analysis.physics import Method, to_tracks
+from exatrkx_service.events.event import Event
+
+
+def make_particles(**columns) -> pd.DataFrame:
+    """Particles of populations A and B; each column given replaces its default."""
+    n = len(next(iter(columns.values())))
+    defaults = {
+        "charge": 1.0,
+        "pt": 2.0,
+        "eta": 0.5,
+        "vr": 0.0,
+        "vphi": 0.0,
+        "vz": 0.0,
+        "from_hnl": False,
+        "n_space_points": 5,
+    }
+    return pd.DataFrame({name: columns.get(name, [value] * n) for name, value in defaults.items()})
+
+
+def make_event(number: int = 0, sizes=(5, 5), noise: int = 0, **columns) -> Event:
+    """Particles with ``sizes`` space points each, one after the other, then ``noise``.
+
+    The points of a particle lie at r = 30, 60, ... mm, phi = its row, z = 10 mm.
+    """
+    particle = np.concatenate(
+        [*(np.full(size, row) for row, size in enumerate(sizes)), np.full(noise, -1)]
+    ).astype(np.int64)
+    r = np.concatenate([30.0 * (1 + np.arange(size)) for size in (*sizes, noise)])
+    points = np.column_stack([r, particle, np.full(len(r), 10.0)]).astype(np.float32)
+    columns = {"n_space_points": list(sizes)} | columns
+    return Event(number, points, particle, make_particles(**columns))
+
+
+def make_method(*labels: list[int], edges=None, duration_ns=2_000_000) -> Method:
+    """A method that gave these labels on events 0, 1, ...; two steps of one duration each."""
+    tracks = [to_tracks(np.array(label), event) for event, label in enumerate(labels)]
+    times = [(event, step, duration_ns) for event in range(len(labels)) for step in ("find", "fit")]
+    table = pd.DataFrame(times, columns=["event", "step", "duration_ns"])
+    return Method(pd.concat(tracks, ignore_index=True), table, edges)

@@ -1,0 +1,15 @@
+"""Measures how well every method finds tracks."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    from exatrkx_service.analysis.physics import physics_table, read_method, read_truth
+    from exatrkx_service.events.manifest import read_manifests
+
+    table = physics_table(
+        read_truth(read_manifests(snakemake.input.events)),
+        {name: read_method(files) for name, files in snakemake.params.methods.items()},
+        confidence_level=snakemake.params.confidence_level,
+        resamples=snakemake.params.bootstrap_resamples,
+    )
+    table.to_csv(snakemake.output.table, index=False)
