@@ -44,6 +44,19 @@ def read_space_points(folder: Path, event_id: int) -> np.ndarray:
     return _space_points(Path(folder), event_id)[0]
 
 
+def read_measurement_ids(folder: Path, event_id: int) -> np.ndarray:
+    """Measurements from which each space point of one event was made.
+
+    Returns:
+        uint64 (N, 2): ids, in the order of the space points; ``UNUSED_MEASUREMENT`` in the second
+        column where a space point has one measurement.
+
+    Raises:
+        EventFormatError: the file is missing or malformed.
+    """
+    return _space_points(Path(folder), event_id)[1].to_numpy()
+
+
 def read_event(folder: Path, event_id: int) -> Event:
     """One event with its truth.
 
