@@ -6,7 +6,9 @@ import shlex
 import pytest
 
 NETWORKS = ["embedding", "filtering", "gnn"]
-TARGETS = ["all", "events", "train", "export", "reference", "aggregate", "plots", "report"]
+TARGETS = [
+    *("all", "events", "train", "export", "reference", "ckf", "aggregate", "plots", "report"),
+]
 
 
 @pytest.fixture(scope="module")

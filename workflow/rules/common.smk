@@ -13,7 +13,7 @@ os.environ.update(
 )
 
 from exatrkx_service.config import ConfigError, load_config
-from exatrkx_service.measure.provenance import code_digest
+from exatrkx_service.measure.provenance import CKF_CODE, CODE, code_digest
 from exatrkx_service.options import STAGES
 
 try:
@@ -26,8 +26,6 @@ ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 OPTIONS = list(config["options"])
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 NETWORKS = ("embedding", "filtering", "gnn")
-# A measurement is one of this code: params of the rules that run it.
-CODE = code_digest()
 # Tracked files of the model repository; the networks come from the export.
 SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
     map(str, Path("model_repo").glob("*/1/model.py"))

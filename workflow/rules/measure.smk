@@ -20,7 +20,7 @@ rule reference:
         runtime=30,
     params:
         pipeline=config["pipeline"],
-        code=CODE,
+        code=code_digest(CODE),
     message:
         "Finding the tracks that every option must give"
     script:
@@ -57,7 +57,7 @@ rule measure:
             "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
             "option": config["options"][wildcards.option],
         },
-        code=CODE,
+        code=code_digest(CODE),
     message:
         "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     script:

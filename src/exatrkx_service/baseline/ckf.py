@@ -81,11 +81,10 @@ def find_tracks(
 
 
 def _space_points_of(folder: Path, event_id: int) -> np.ndarray:
-    """Measurements of each space point: uint64 (N, 2). Names a file that is missing or wrong."""
-    paths = {kind: event_file(folder, event_id, kind) for kind in INPUT_FILES}
-    for path in paths.values():
+    """Measurements of each space point, uint64 (N, 2), after checking that all files are there."""
+    for path in (event_file(folder, event_id, kind) for kind in INPUT_FILES):
         if not path.is_file():
-            raise EventFormatError(f"{path}: no such file; the CKF needs the measurements")
+            raise EventFormatError(f"{path}: no such file; the CKF needs it")
     return read_measurement_ids(folder, event_id)
 
 
