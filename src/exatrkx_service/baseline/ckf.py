@@ -25,6 +25,8 @@ INPUT_FILES = ("measurements", "measurement-simhit-map", "spacepoint")
 # What starts from space points and ends with tracks, as the pipeline of networks does.
 RECONSTRUCTION_STEPS = ("seeding", "finding", "ambiguity")
 STEPS = ("space_points", *RECONSTRUCTION_STEPS)
+TRACK_COLUMNS = ("event", "track", "space_point")
+TIME_COLUMNS = ("event", "step", "duration_ns")
 N_WARM_UP = 10  # events that are run once more before, and not counted
 _LEVEL = acts.logging.ERROR
 
@@ -76,7 +78,7 @@ def find_tracks(
         for number, track in enumerate(tracks)
         for point in np.flatnonzero(np.isin(space_points[event], track).any(axis=1))
     ]
-    tracks = pd.DataFrame(rows, columns=["event", "track", "space_point"], dtype=np.int64)
+    tracks = pd.DataFrame(rows, columns=[*TRACK_COLUMNS], dtype=np.int64)
     return tracks, _durations(stamps)
 
 
@@ -218,7 +220,7 @@ class _TrackCollector(examples.IAlgorithm):
 
 def _durations(stamps: list[tuple[int, str, int]]) -> pd.DataFrame:
     """What passed between an event's stamps."""
-    times = pd.DataFrame(stamps, columns=["event", "step", "duration_ns"])
+    times = pd.DataFrame(stamps, columns=[*TIME_COLUMNS])
     times["duration_ns"] = times.groupby("event")["duration_ns"].diff()
     times = times[times["step"] != "start"].reset_index(drop=True)
     return times.astype({"event": np.int64, "duration_ns": np.int64})

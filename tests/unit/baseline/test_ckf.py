@@ -1,4 +1,4 @@
-"""The CKF of ACTS on a few generated events; most particles decay beyond the first layers."""
+"""The CKF of ACTS on a few generated events."""
 
 import dataclasses
 import shutil
@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from exatrkx_service.analysis.physics import match_tracks
-from exatrkx_service.baseline.ckf import INPUT_FILES, RECONSTRUCTION_STEPS, STEPS, find_tracks
+from exatrkx_service.baseline.ckf import (
+    INPUT_FILES,
+    RECONSTRUCTION_STEPS,
+    STEPS,
+    TIME_COLUMNS,
+    TRACK_COLUMNS,
+    find_tracks,
+)
 from exatrkx_service.baseline.settings import LARGE_RADIUS
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.generate import generate
@@ -77,7 +84,7 @@ def test_most_particles_are_found(sample, found):
 
 def test_tracks_are_rows_of_the_event(sample, found):
     tracks, _ = found
-    assert list(tracks.columns) == ["event", "track", "space_point"]
+    assert list(tracks.columns) == [*TRACK_COLUMNS]
     assert (tracks.dtypes == np.int64).all()
     assert not tracks.duplicated().any()
     assert tracks.groupby(["event", "track"]).size().min() >= LARGE_RADIUS.measurements_min
@@ -88,7 +95,7 @@ def test_tracks_are_rows_of_the_event(sample, found):
 
 def test_every_step_of_every_event_is_timed(found):
     _, times = found
-    assert list(times.columns) == ["event", "step", "duration_ns"]
+    assert list(times.columns) == [*TIME_COLUMNS]
     assert times.event.tolist() == [event for event in range(N_EVENTS) for _ in STEPS]
     assert times.step.tolist() == [*STEPS] * N_EVENTS
     assert times.duration_ns.dtype == np.int64 and (times.duration_ns > 0).all()
@@ -104,8 +111,8 @@ def test_tracks_do_not_depend_on_the_range_nor_on_the_truth(inputs, found):
 
 def test_tracks_that_begin_far_out_need_seeds_there(sample, found):
     def far(tracks):
-        radii = {i: read_event(sample, i).space_points[:, 0] for i in range(N_EVENTS)}
-        r = [radii[event][point] for event, point in zip(tracks.event, tracks.space_point)]
+        radii = [read_event(sample, i).space_points[:, 0] for i in range(N_EVENTS)]
+        r = [radii[row.event][row.space_point] for row in tracks.itertuples()]
         return int((tracks.assign(r=r).groupby(["event", "track"]).r.min() > 200).sum())
 
     prompt = dataclasses.replace(LARGE_RADIUS, r_middle=(60, 120), impact_max=20)
