@@ -150,7 +150,7 @@ def _algorithms(settings: CkfSettings) -> list[list[examples.IAlgorithm]]:
         magneticField=field,
     )
     finding = examples.TrackFindingAlgorithm(
-        level=_LEVEL,
+        level=acts.logging.FATAL,  # a track whose fit fails is dropped, and no error
         inputMeasurements="measurement_subset",
         inputInitialTrackParameters="estimated_parameters",
         inputSeeds="estimated_seeds",
