@@ -52,8 +52,8 @@ def find_tracks(
     Returns:
         Tracks: event, track (from 0 in each event) and space_point (row in the event's space
         points), all int64, one row per space point of a track. The space points are those made
-        from the measurements that the track was fitted to, without its outliers; a space point
-        may be in several tracks.
+        from the measurements that the track was fitted to, without its outliers. With the
+        settings ``LARGE_RADIUS`` a space point is in one track at most.
 
         Times: event (int64), step (str, of ``STEPS``) and duration_ns (int64).
 

@@ -86,7 +86,7 @@ def test_tracks_are_rows_of_the_event(sample, found):
     tracks, _ = found
     assert list(tracks.columns) == [*TRACK_COLUMNS]
     assert (tracks.dtypes == np.int64).all()
-    assert not tracks.duplicated().any()
+    assert not tracks.duplicated(["event", "space_point"]).any()
     assert tracks.groupby(["event", "track"]).size().min() >= LARGE_RADIUS.measurements_min
     for event_id, mine in tracks.groupby("event"):
         assert mine.space_point.between(0, len(read_event(sample, event_id)) - 1).all()
