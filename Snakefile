@@ -1,5 +1,6 @@
 # ExaTrkX as a Service: what does track finding cost when a server does it?
-# Targets: all (default), events, train, export, reference, S0 ... S5, physics, aggregate, plots, report.
+# Targets: all (default), events, train, export, reference, S0 ... S5, ckf, physics, aggregate, plots,
+# report.
 
 from snakemake.utils import min_version
 
@@ -13,6 +14,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/events.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/measure.smk"
+include: "workflow/rules/baseline.smk"
 include: "workflow/rules/physics.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/plots.smk"

@@ -33,7 +33,7 @@ _LIMITS = {
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "model_card"),
-    *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
+    *("export", "export_network", "reference", "measure", "ckf", "aggregate", "summarise"),
     *("physics", "physics_table", "plots", "report", "write_report"),
 }
 FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop

@@ -7,15 +7,8 @@ import pytest
 
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
-    "all",
-    "events",
-    "train",
-    "export",
-    "reference",
-    "physics",
-    "aggregate",
-    "plots",
-    "report",
+    *("all", "events", "train", "export", "reference", "ckf", "physics"),
+    *("aggregate", "plots", "report"),
 ]
 
 

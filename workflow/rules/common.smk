@@ -13,7 +13,7 @@ os.environ.update(
 )
 
 from exatrkx_service.config import ConfigError, load_config
-from exatrkx_service.measure.provenance import code_digest
+from exatrkx_service.measure.provenance import CKF_CODE, CODE, code_digest
 from exatrkx_service.options import STAGES
 
 try:
@@ -28,8 +28,6 @@ ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 NETWORKS = ("embedding", "filtering", "gnn")
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
-# A measurement is one of this code: params of the rules that run it.
-CODE = code_digest()
 # Tracked files of the model repository; the networks come from the export.
 SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
     map(str, Path("model_repo").glob("*/1/model.py"))
@@ -85,7 +83,10 @@ def method_files(folder, *tables):
 
 
 # The track finders that are compared, and the files that hold what they found.
-METHODS = {"exatrkx": method_files("exatrkx", "tracks", "times", "edges")}
+METHODS = {
+    "exatrkx": method_files("exatrkx", "tracks", "times", "edges"),
+    "CKF": method_files("baseline", "tracks", "times"),
+}
 
 
 def timings(option, kind="parquet"):

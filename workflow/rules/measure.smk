@@ -15,13 +15,13 @@ rule reference:
     conda:
         ENVIRONMENT
     # The whole machine: its times are the pipeline's own, with `pipeline.threads`.
-    threads: workflow.cores or 2
+    threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=30,
     params:
         pipeline=config["pipeline"],
-        code=CODE,
+        code=code_digest(CODE),
     message:
         "Finding the tracks that every option must give"
     script:
@@ -58,7 +58,7 @@ rule measure:
             "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
             "option": config["options"][wildcards.option],
         },
-        code=CODE,
+        code=code_digest(CODE),
     message:
         "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
     script:

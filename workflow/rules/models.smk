@@ -51,7 +51,7 @@ rule model_card:
     conda:
         ENVIRONMENT
     # The whole machine: the networks are timed, too.
-    threads: workflow.cores or 2
+    threads: ALL_CORES
     resources:
         mem_mb=4000,
         runtime=30,

@@ -24,6 +24,11 @@ _PARTICLE = {
     "particle_type": np.int64,
     **dict.fromkeys(("vx", "vy", "vz", "px", "py", "pz", "q"), np.float64),
 }
+_MEASUREMENT = {
+    "measurement_id": np.uint64,
+    "geometry_id": np.uint64,
+    **dict.fromkeys(("local0", "local1", "var_local0", "var_local1"), np.float64),
+}
 _SIMHIT_MAP = {"measurement_id": np.uint64, "hit_id": np.uint64}
 
 
@@ -42,6 +47,34 @@ def read_space_points(folder: Path, event_id: int) -> np.ndarray:
         EventFormatError: the file is missing or malformed.
     """
     return _space_points(Path(folder), event_id)[0]
+
+
+def read_measurement_ids(folder: Path, event_id: int) -> np.ndarray:
+    """Measurements from which each space point of one event was made; needs no truth.
+
+    The measurements' file is checked as well: ACTS takes its rows for the ids, and reads over
+    what it can't read.
+
+    Returns:
+        uint64 (N, 2): rows of the measurements, in the order of the space points;
+        ``UNUSED_MEASUREMENT`` in the second column where a space point has one measurement.
+
+    Raises:
+        EventFormatError: a file is missing or malformed, or a space point has a measurement that
+            is not there.
+    """
+    folder = Path(folder)
+    path = event_file(folder, event_id, "measurements")
+    measurements = _read_table(path, _MEASUREMENT)
+    rows = measurements["measurement_id"].to_numpy() == np.arange(len(measurements))
+    _require(path, "measurement_id", rows, "the number of the row, from 0", measurements)
+    clusters = _space_points(folder, event_id)[1]
+    for name in clusters:
+        ids = clusters[name].to_numpy()
+        good = (ids < np.uint64(len(measurements))) | (ids == UNUSED_MEASUREMENT)
+        expected = f"a row of {path.name}, which has {len(measurements)}"
+        _require(event_file(folder, event_id, "spacepoint"), name, good, expected, clusters)
+    return clusters.to_numpy()
 
 
 def read_event(folder: Path, event_id: int) -> Event:

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,20 @@ PACKAGES = (
 
 # What decides how a stage is run and timed, and what it finds.
 CODE = ("options.py", "pipeline", "client", "serving", "measure")
+# What decides the same for the CKF.
+CKF_CODE = ("baseline", "events")
 
 
-def code_digest() -> str:
-    """SHA-256 of the code that measurements depend on: ``CODE``, in this package."""
+def code_digest(parts: Collection[str]) -> str:
+    """SHA-256 of the code that a rule's outputs depend on.
+
+    Args:
+        parts: names of files and folders of this package.
+    """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] in CODE:
+        if path.relative_to(package).parts[0] in parts:
             digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

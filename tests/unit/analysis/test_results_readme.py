@@ -8,6 +8,7 @@ from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
 from exatrkx_service.analysis.physics.method import COLUMNS as METHOD_COLUMNS
 from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
+from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,8 @@ from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
         ("summary.csv", SUMMARY_COLUMNS),
         ("cost.csv", COST_COLUMNS),
         ("breakdown.csv", BREAKDOWN_COLUMNS),
+        ("baseline/tracks.parquet", TRACK_COLUMNS),
+        ("baseline/times.parquet", TIME_COLUMNS),
     ],
 )
 def test_every_column_is_described(root, file, columns):

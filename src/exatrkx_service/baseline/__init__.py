@@ -1,0 +1,1 @@
+"""Track finding without networks, to compare with: the CKF of ACTS."""

@@ -1,0 +1,155 @@
+"""The CKF of ACTS on a few generated events."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from exatrkx_service.analysis.physics import match_tracks
+from exatrkx_service.baseline.ckf import (
+    INPUT_FILES,
+    STEPS,
+    TIME_COLUMNS,
+    TRACK_COLUMNS,
+    find_tracks,
+)
+from exatrkx_service.baseline.settings import LARGE_RADIUS
+from exatrkx_service.events.files import event_file
+from exatrkx_service.events.generate import generate
+from exatrkx_service.events.reader import EventFormatError, read_event
+
+N_EVENTS = 4
+
+
+@pytest.fixture(scope="module")
+def sample(root, tmp_path_factory):
+    """Events whose HNL flies far; tests do not change it."""
+    config = yaml.safe_load((root / "config" / "config.yaml").read_text())["events"]
+    config["hnl"]["ctau_mm"] = 500
+    folder = tmp_path_factory.mktemp("samples") / "far"
+    generate(folder, config, 0, N_EVENTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(sample):
+    return find_tracks(sample, 0, N_EVENTS)
+
+
+@pytest.fixture
+def inputs(sample, tmp_path):
+    """A folder with the files of two events that the CKF reads, and no truth about particles."""
+    for event_id in range(2):
+        for kind in INPUT_FILES:
+            shutil.copy(event_file(sample, event_id, kind), tmp_path)
+    return tmp_path
+
+
+def change(path: Path, line: int, old: str, new: str) -> None:
+    lines = path.read_text().splitlines()
+    assert old in lines[line]
+    lines[line] = lines[line].replace(old, new, 1)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def keep(path: Path, n_lines: int) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:n_lines]) + "\n")
+
+
+def test_most_particles_are_found(sample, found):
+    tracks, _ = found
+    wanted, matched, candidates, good = 0, 0, 0, 0
+    for event_id in range(N_EVENTS):
+        event = read_event(sample, event_id)
+        mine = tracks[tracks.event == event_id]
+        labels = np.full(len(event), -1)
+        labels[mine.space_point] = mine.track
+        match = match_tracks(labels, event.particle_index)
+        particles = event.particles
+        central = (particles.charge != 0) & (particles.eta.abs() < 2.5) & (particles.pt > 1)
+        central &= particles.n_space_points >= 5
+        wanted += central.sum()
+        matched += central.iloc[match.particles].sum()
+        candidates += match.n_candidates
+        good += len(match.particles)
+    assert wanted > 40
+    assert matched / wanted > 0.9
+    assert good / candidates > 0.7
+
+
+def test_tracks_are_rows_of_the_event(sample, found):
+    tracks, _ = found
+    assert list(tracks.columns) == [*TRACK_COLUMNS]
+    assert (tracks.dtypes == np.int64).all()
+    assert not tracks.duplicated(["event", "space_point"]).any()
+    assert tracks.groupby(["event", "track"]).size().min() >= LARGE_RADIUS.measurements_min
+    for event_id, mine in tracks.groupby("event"):
+        assert mine.space_point.between(0, len(read_event(sample, event_id)) - 1).all()
+        assert set(mine.track) == set(range(mine.track.nunique()))
+
+
+def test_every_step_of_every_event_is_timed(found):
+    _, times = found
+    assert list(times.columns) == [*TIME_COLUMNS]
+    assert times.event.tolist() == [event for event in range(N_EVENTS) for _ in STEPS]
+    assert times.step.tolist() == [*STEPS] * N_EVENTS
+    assert times.duration_ns.dtype == np.int64 and (times.duration_ns > 0).all()
+
+
+def test_tracks_do_not_depend_on_the_range_nor_on_the_truth(inputs, found):
+    tracks, _ = found
+    again, times = find_tracks(inputs, 1, 1)
+    pd.testing.assert_frame_equal(again, tracks[tracks.event == 1].reset_index(drop=True))
+    assert set(times.event) == {1}
+
+
+def test_tracks_that_begin_far_out_need_seeds_there(sample, found):
+    def far(tracks):
+        radii = [read_event(sample, i).space_points[:, 0] for i in range(N_EVENTS)]
+        r = [radii[row.event][row.space_point] for row in tracks.itertuples()]
+        return int((tracks.assign(r=r).groupby(["event", "track"]).r.min() > 200).sum())
+
+    prompt = dataclasses.replace(LARGE_RADIUS, r_middle=(60, 120), impact_max=20)
+    assert far(find_tracks(sample, 0, N_EVENTS, prompt)[0]) < far(found[0])
+
+
+@pytest.mark.parametrize("n_points", [0, 1, 2])
+def test_an_event_with_next_to_nothing_has_no_tracks(inputs, n_points):
+    for kind in INPUT_FILES:
+        keep(event_file(inputs, 1, kind), n_points + 1)
+    tracks, times = find_tracks(inputs, 1, 1)
+    assert tracks.empty and (tracks.dtypes == np.int64).all()
+    assert times.step.tolist() == [*STEPS]
+
+
+@pytest.mark.parametrize("kind", INPUT_FILES)
+def test_a_missing_file_is_named(inputs, kind):
+    path = event_file(inputs, 1, kind)
+    path.unlink()
+    with pytest.raises(EventFormatError, match=f"{path.name}: no such file"):
+        find_tracks(inputs, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: change(path, 0, "local0", "loc0"), "column local0: found 0 times"),
+        (lambda path: change(path, 3, ",504", ",x504"), "line 4, column geometry_id: 'x504"),
+        (lambda path: change(path, 3, "2,", "7,"), "line 4, column measurement_id: 7, expected"),
+        (lambda path: keep(path, 9), "measurement_id_1: 8, expected a row of .*which has 8"),
+    ],
+)
+def test_a_damaged_file_of_measurements_is_named(inputs, damage, message):
+    damage(event_file(inputs, 1, "measurements"))
+    with pytest.raises(EventFormatError, match=message):
+        find_tracks(inputs, 0, 2)
+
+
+@pytest.mark.parametrize(("first", "n"), [(-1, 2), (0, 0)])
+def test_bad_range_of_events(inputs, first, n):
+    with pytest.raises(ValueError, match="first_event"):
+        find_tracks(inputs, first, n)

@@ -1,0 +1,15 @@
+"""Finds the tracks of the benchmark's events with the CKF of ACTS, and times it."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    from exatrkx_service.baseline.ckf import find_tracks
+    from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.measure.job import only_measurement
+
+    events = read_manifests(snakemake.input)
+    (folder,) = set(events.values())
+    with only_measurement(print):
+        tracks, times = find_tracks(folder, min(events), len(events))
+    tracks.to_parquet(snakemake.output.tracks, index=False)
+    times.to_parquet(snakemake.output.times, index=False)
