@@ -65,17 +65,15 @@ def test_most_particles_are_found(sample, found):
     wanted, matched, candidates, good = 0, 0, 0, 0
     for event_id in range(N_EVENTS):
         event = read_event(sample, event_id)
-        mine = tracks[tracks.event == event_id]
-        labels = np.full(len(event), -1)
-        labels[mine.space_point] = mine.track
-        match = match_tracks(labels, event.particle_index)
+        found_here = match_tracks(tracks[tracks.event == event_id], event.particle_index)
+        matches = found_here.particle[found_here.state == "matched"]
         particles = event.particles
         central = (particles.charge != 0) & (particles.eta.abs() < 2.5) & (particles.pt > 1)
         central &= particles.n_space_points >= 5
         wanted += central.sum()
-        matched += central.iloc[match.particles].sum()
-        candidates += match.n_candidates
-        good += len(match.particles)
+        matched += central.iloc[matches].sum()
+        candidates += len(found_here)
+        good += len(matches)
     assert wanted > 40
     assert matched / wanted > 0.9
     assert good / candidates > 0.7
