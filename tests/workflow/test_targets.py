@@ -74,6 +74,7 @@ def trained(make_checkout):
             checkout.touch(f"results/events/{sample}/events_{first}-{first + 24}.json")
     for stage in NETWORKS:
         checkout.touch(f"results/models/{stage}.safetensors")
+        checkout.touch(f"results/models/{stage}.curve.csv")
         checkout.touch(f"model_repo/{stage}/1/model.pt")
     checkout.touch("results/models/MODEL_CARD.md")
     checkout.touch("results/models/model_card.json")
@@ -84,13 +85,17 @@ def trained(make_checkout):
 @pytest.mark.parametrize(
     ("value", "training", "exporting"),
     [
-        ("device: cpu", [], []),
-        ("gnn_cut: 0.5", ["gnn"], []),
-        ("filter_cut: 0.5", NETWORKS, ["filtering"]),
+        ("pipeline={device: cpu}", [], []),
+        ("pipeline={gnn_cut: 0.5, radius: 1.5}", [], []),
+        ("pipeline={filter_cut: 0.5}", [], ["filtering"]),
+        ("train={cuts: {gnn_cut: 0.5}}", ["gnn"], []),
+        ("train={epochs: {gnn: 2}}", ["gnn"], []),
+        ("train={networks: {filtering: {hidden: 8}}}", ["filtering", "gnn"], []),
+        ("train={patience: 2}", NETWORKS, []),
     ],
 )
 def test_a_setting_makes_anew_the_networks_that_depend_on_it(trained, value, training, exporting):
-    plan = trained.run("--dry-run", "train", "export", "--config", f"pipeline={{{value}}}")
+    plan = trained.run("--dry-run", "train", "export", "--config", value)
     assert re.findall(r"Training the (\w+) network", plan) == training
     assert re.findall(r"Exporting the (\w+) network", plan) == exporting
 

@@ -1,12 +1,22 @@
 # Networks: training (only on request; weights are shipped) and export into model_repo/.
 
-# The keys of `pipeline` that a network depends on: a change of any other trains none anew.
-GRAPH_KEYS = ("radius", "k_max", "filter_cut")
-WORKING_POINT = {
-    "embedding": GRAPH_KEYS,
-    "filtering": GRAPH_KEYS,
-    "gnn": (*GRAPH_KEYS, "gnn_cut"),
+# The cuts that a network depends on: a change of any other trains none anew.
+CUTS = {
+    "embedding": ("radius", "k_max"),
+    "filtering": ("radius", "k_max", "filter_cut"),
+    "gnn": ("radius", "k_max", "filter_cut", "gnn_cut"),
 }
+
+
+def stage_settings(wildcards):
+    """What one network depends on of the section `train`."""
+    train, stage = config["train"], wildcards.stage
+    shared = ("seed", "validation_fraction", "patience", "learning_rate")
+    return {key: train[key] for key in shared} | {
+        "network": train["networks"][stage],
+        "epochs": train["epochs"][stage],
+        "cuts": {key: train["cuts"][key] for key in CUTS[stage]},
+    }
 
 
 rule train_network:
@@ -18,7 +28,8 @@ rule train_network:
             for stage in NETWORKS[: NETWORKS.index(wildcards.stage)]
         ],
     output:
-        f"{RESULTS}/models/{{stage}}.safetensors",
+        weights=f"{RESULTS}/models/{{stage}}.safetensors",
+        curve=f"{RESULTS}/models/{{stage}}.curve.csv",
     log:
         f"{RESULTS}/logs/train/{{stage}}.log",
     benchmark:
@@ -30,10 +41,7 @@ rule train_network:
         mem_mb=8000,
         runtime=120,
     params:
-        train=config["train"],
-        pipeline=lambda wildcards: {
-            key: config["pipeline"][key] for key in WORKING_POINT[wildcards.stage]
-        },
+        settings=stage_settings,
     message:
         "Training the {wildcards.stage} network"
     script:
@@ -42,7 +50,7 @@ rule train_network:
 
 rule model_card:
     input:
-        weights=expand(rules.train_network.output, stage=NETWORKS),
+        weights=expand(rules.train_network.output.weights, stage=NETWORKS),
         events=manifests("benchmark"),
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
