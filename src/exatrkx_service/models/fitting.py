@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from exatrkx_service.models.data import TrainingEvent, augment
+from exatrkx_service.models.losses import Loss
 from exatrkx_service.models.weights import WeightsError
 
 log = logging.getLogger(__name__)
 
-LossFunction = Callable[[TrainingEvent], Tensor]
+LossFunction = Callable[[TrainingEvent], Loss]
 ValidateFunction = Callable[[], dict[str, Any]]
 ProgressFunction = Callable[[int, float], None]
 Curve = list[dict[str, Any]]
@@ -47,7 +48,7 @@ def fit(
     Args:
         network: the network.
         events: training events; each is augmented anew in every epoch.
-        loss: loss of one augmented event, a scalar with gradients.
+        loss: loss of one augmented event.
         validate: called after every epoch; gives ``validation_loss`` and what else is to be in the
             epoch's row of the curve.
         recipe: ``seed``, ``epochs``, ``patience``, ``learning_rate``, ``max_overlays``, and
@@ -114,7 +115,7 @@ def _run_epoch(
     recipe: dict[str, Any],
     epoch: int,
 ) -> float:
-    """One pass over the events, in an order of its own; gives the mean loss."""
+    """One pass over the events, in an order of its own; gives the mean loss shown."""
     rng = np.random.default_rng([recipe["seed"], epoch])
     n_steps = recipe["epochs"] * len(events)
     total = 0.0
@@ -124,10 +125,10 @@ def _run_epoch(
             group["lr"] = rate
         value = loss(augment(events[index], events, rng, recipe["max_overlays"]))
         optimizer.zero_grad()
-        value.backward()
+        value.minimised.backward()
         nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
         optimizer.step()
-        total += float(value.detach())
+        total += float(value.shown)
     return total / len(events)
 
 

@@ -56,13 +56,16 @@ class GraphBuilder:
 
 
 @torch.no_grad()
+def embed(network: nn.Module, event: TrainingEvent) -> np.ndarray:
+    """Points of an event in the embedding space: float32 (N, D)."""
+    return network(torch.from_numpy(event.space_points).to(device_of(network))).cpu().numpy()
+
+
 def embedded_edges(
     network: nn.Module, event: TrainingEvent, radius: float, k_max: int
 ) -> np.ndarray:
     """Edges that an embedding network gives: int64 (2, E), as ``build_edges``."""
-    device = device_of(network)
-    embedding = network(torch.from_numpy(event.space_points).to(device)).cpu().numpy()
-    return build_edges(embedding, radius, k_max, device.type)
+    return build_edges(embed(network, event), radius, k_max, device_of(network).type)
 
 
 @torch.no_grad()

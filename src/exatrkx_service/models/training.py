@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from exatrkx_service.models.data import TrainingEvent, load_sample, split_sample
 from exatrkx_service.models.features import edge_features, node_features, orient_edges
@@ -25,6 +25,7 @@ from exatrkx_service.models.graphs import GraphBuilder, edge_metrics, edge_score
 from exatrkx_service.models.losses import (
     ATTRACTION,
     HNL_WEIGHT,
+    Loss,
     embedding_loss,
     filtering_loss,
     gnn_loss,
@@ -231,7 +232,7 @@ class _Stage:
     def run(
         self,
         *,
-        loss: Callable[[nn.Module, TrainingEvent], Tensor],
+        loss: Callable[[nn.Module, TrainingEvent], Loss],
         graph: Callable[[TrainingEvent], np.ndarray],
         kept: Callable[[nn.Module, TrainingEvent], np.ndarray],
         checkpoint: Path | None,
@@ -290,7 +291,7 @@ class _Stage:
         self, network: nn.Module, loss: Callable, kept: Callable
     ) -> dict[str, float | None]:
         """Mean loss and edge metrics on the validation events, as they are."""
-        total = sum(float(loss(network, event)) for event in self.validation)
+        total = sum(float(loss(network, event).shown) for event in self.validation)
         metrics = edge_metrics((event, kept(network, event)) for event in self.validation)
         return {"validation_loss": total / len(self.validation)} | metrics
 

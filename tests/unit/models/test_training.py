@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from toy_tracks import N_EVENTS, settings, toy_event, write_event
 
 from exatrkx_service.models import training
+from exatrkx_service.models.losses import Loss
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.training import CURVE_COLUMNS, curve_path
 from exatrkx_service.models.weights import WeightsError, read_metadata
@@ -190,7 +191,11 @@ def test_a_split_without_validation_events_is_refused(sample):
 
 def test_a_loss_that_is_not_finite_ends_the_training(sample, monkeypatch):
     files = {stage: sample / stage for stage in NETWORKS}
-    nan = lambda network, *rest: network.head.bias.sum() * float("nan")  # noqa: E731
+
+    def nan(network, *rest):
+        value = network.head.bias.sum() * float("nan")
+        return Loss(value, value.detach())
+
     monkeypatch.setattr(training, "embedding_loss", nan)
     with pytest.raises(ValueError, match=r"epoch 1: training loss nan.*train\.learning_rate"):
         train(sample, "embedding", files)
