@@ -32,7 +32,8 @@ _LIMITS = {
 }
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
-    *("all", "events", "generate_events", "train", "train_network", "model_card"),
+    *("all", "events", "generate_events", "train", "train_network", "choose_cuts", "model_card"),
+    "plot_training",
     *("export", "export_network", "reference", "measure", "aggregate", "summarise"),
     *("plots", "report", "write_report"),
 }

@@ -7,12 +7,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.files import EVENT_FILES, event_file
 from exatrkx_service.events.reader import read_event
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,12 @@ def _write_cache(cache: Path, fingerprint: str, events: list[TrainingEvent]) -> 
     temporary.replace(cache)
 
 
-def split_sample(
-    events: list[TrainingEvent], validation_fraction: float
-) -> tuple[list[TrainingEvent], list[TrainingEvent]]:
+def split_sample(events: list[T], validation_fraction: float) -> tuple[list[T], list[T]]:
     """Splits a sample in training and validation events; the last events validate.
+
+    Args:
+        events: the events, or their numbers.
+        validation_fraction: share of the validation events.
 
     Raises:
         ValueError: one of the two would be empty.
@@ -133,9 +138,9 @@ def split_sample(
     n_validation = round(len(events) * validation_fraction)
     if not 0 < n_validation < len(events):
         raise ValueError(
-            f"train.validation_fraction: {validation_fraction} of {len(events)} events leaves "
-            f"{len(events) - n_validation} to train and {n_validation} to validate; "
-            "expected at least 1 of each"
+            f"train.n_events: too few: {len(events)} events with train.validation_fraction "
+            f"{validation_fraction} leave {len(events) - n_validation} to train and "
+            f"{n_validation} to validate; expected at least 1 of each"
         )
     return events[:-n_validation], events[-n_validation:]
 

@@ -9,12 +9,15 @@ from exatrkx_service.analysis.figures.scaling import (
 )
 from exatrkx_service.analysis.figures.style import save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
+from exatrkx_service.analysis.figures.training import efficiency_vs_cut, learning_curves
 
 __all__ = [
     "comparison",
+    "efficiency_vs_cut",
     "ensemble_timeline",
     "latency_distribution",
     "latency_vs_concurrency",
+    "learning_curves",
     "overhead",
     "save_figure",
     "throughput_vs_concurrency",
