@@ -76,8 +76,11 @@ def trained(make_checkout):
         checkout.touch(f"results/models/{stage}.safetensors")
         checkout.touch(f"results/models/{stage}.curve.csv")
         checkout.touch(f"model_repo/{stage}/1/model.pt")
-    checkout.touch("results/models/MODEL_CARD.md")
-    checkout.touch("results/models/model_card.json")
+    for name in ("MODEL_CARD.md", "model_card.json", "working_point.yaml", "cuts.csv"):
+        checkout.touch(f"results/models/{name}")
+    for figure in ("learning_curves", "efficiency_vs_cut"):
+        for suffix in ("png", "pdf"):
+            checkout.touch(f"results/models/{figure}.{suffix}")
     checkout.run("--touch", "--forceall", "train", "export")
     return checkout
 
@@ -107,3 +110,10 @@ def test_a_corrupt_weights_file_is_named(make_checkout):
     output = checkout.run("export", fails=True)
     assert "error: " in output and "gnn.safetensors" in output
     assert not (checkout.folder / "model_repo/gnn/1/model.pt").exists()
+
+
+def test_networks_whose_card_speaks_of_other_cuts_warn(make_checkout):
+    checkout = make_checkout()
+    other = checkout.run("export", "--config", "pipeline={radius: 1.5}")
+    assert "warning: " in other and "radius 1.7 (pipeline.radius: 1.5)" in other
+    assert "measured at other cuts" not in checkout.run("export", "--forceall")

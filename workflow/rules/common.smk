@@ -14,6 +14,7 @@ os.environ.update(
 
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.measure.provenance import code_digest
+from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import STAGES
 
 try:

@@ -76,15 +76,21 @@ def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[T
 
     Raises:
         EventFormatError: an event is missing or malformed.
-        ValueError: there are no events.
+        ValueError: there are no events, or they have no truth.
     """
     if not events:
-        raise ValueError("training sample: no events; expected at least 2")
+        raise ValueError("train.n_events: no events; expected at least 2")
     events = dict(sorted(events.items()))
     fingerprint = _fingerprint(events)
     if cache is not None and (known := _read_cache(Path(cache), fingerprint)) is not None:
         return known
     sample = [to_training_event(read_event(folder, number)) for number, folder in events.items()]
+    if not any((event.successor >= 0).any() for event in sample):
+        raise ValueError(
+            f"{next(iter(events.values()))}: a sample without truth: no particle has two space "
+            f"points in any of {len(sample)} events; expected hits and measurement-simhit-map "
+            "files that tell which particle made which space point"
+        )
     if cache is not None:
         _write_cache(Path(cache), fingerprint, sample)
     return sample
