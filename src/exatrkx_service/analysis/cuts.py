@@ -135,7 +135,7 @@ def working_point(table: pd.DataFrame, weights: str, n_events: int) -> tuple[str
     reasons.append(f"gnn_cut: technical efficiency {', '.join(shown) or 'not known'}")
     lines = [
         f"# Chosen on {n_events} validation events by `snakemake train`, for these networks alone.",
-        f"# Use: snakemake --configfile {weights}/working_point.yaml",
+        f"# Use: --configfile [overlays of the training] {weights}/working_point.yaml",
         *(f"# {reason}" for reason in reasons),
     ]
     cuts = {cut: float(row.value) for cut, row in rows.iterrows()}

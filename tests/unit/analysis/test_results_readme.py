@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+from exatrkx_service.analysis.cuts import CUTS_COLUMNS
 from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
+from exatrkx_service.models.training import CURVE_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,8 @@ from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
         ("summary.csv", SUMMARY_COLUMNS),
         ("cost.csv", COST_COLUMNS),
         ("breakdown.csv", BREAKDOWN_COLUMNS),
+        ("models/<stage>.curve.csv", CURVE_COLUMNS),
+        ("models/cuts.csv", CUTS_COLUMNS),
     ],
 )
 def test_every_column_is_described(root, file, columns):
