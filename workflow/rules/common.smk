@@ -33,6 +33,12 @@ CODE = code_digest()
 SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
     map(str, Path("model_repo").glob("*/1/model.py"))
 )
+# The cuts that a network depends on: a change of any other trains none anew.
+TRAINING_CUTS = {
+    "embedding": ("radius", "k_max"),
+    "filtering": ("radius", "k_max", "filter_cut"),
+    "gnn": ("radius", "k_max", "filter_cut", "gnn_cut"),
+}
 FIGURES = {
     "comparison": "Options compared",
     "overhead": "Overhead",
@@ -82,3 +88,14 @@ def turn(wildcards):
     number = int(wildcards.round)
     place = (OPTIONS.index(wildcards.option) - number) % len(OPTIONS)
     return 1 + (len(ROUNDS) - number) * len(OPTIONS) + len(OPTIONS) - 1 - place
+
+
+def stage_settings(wildcards):
+    """What one network depends on of the section `train`."""
+    train, stage = config["train"], wildcards.stage
+    shared = ("seed", "validation_fraction", "patience", "learning_rate")
+    return {key: train[key] for key in shared} | {
+        "network": train["networks"][stage],
+        "epochs": train["epochs"][stage],
+        "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
+    }

@@ -1,23 +1,5 @@
 # Networks: training (only on request; weights are shipped) and export into model_repo/.
 
-# The cuts that a network depends on: a change of any other trains none anew.
-CUTS = {
-    "embedding": ("radius", "k_max"),
-    "filtering": ("radius", "k_max", "filter_cut"),
-    "gnn": ("radius", "k_max", "filter_cut", "gnn_cut"),
-}
-
-
-def stage_settings(wildcards):
-    """What one network depends on of the section `train`."""
-    train, stage = config["train"], wildcards.stage
-    shared = ("seed", "validation_fraction", "patience", "learning_rate")
-    return {key: train[key] for key in shared} | {
-        "network": train["networks"][stage],
-        "epochs": train["epochs"][stage],
-        "cuts": {key: train["cuts"][key] for key in CUTS[stage]},
-    }
-
 
 rule train_network:
     input:
