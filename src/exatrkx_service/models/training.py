@@ -65,7 +65,8 @@ def train_embedding(
         destination: weights file to write (safetensors); the learning curve goes beside it, see
             ``curve_path``.
         settings: see above; the cut ``radius`` is the margin within which pairs repel.
-        device: ``cpu``, on which a seed gives one set of weights, or ``cuda``.
+        device: ``cpu``, on which a seed and a number of threads give one set of weights, or
+            ``cuda``.
         cache: npz file that keeps the events' arrays between stages and runs.
         checkpoint: file that is written after every epoch and from which a run that was
             interrupted goes on; a run that ends removes it.
