@@ -32,9 +32,9 @@ _LIMITS = {
 }
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
-    *("all", "events", "generate_events", "train", "train_network", "model_card"),
-    *("export", "export_network", "reference", "measure", "ckf", "aggregate", "summarise"),
-    *("physics", "physics_table", "plots", "report", "write_report"),
+    *("all", "events", "generate_events", "train", "train_network", "choose_cuts", "model_card"),
+    *("plot_training", "export", "export_network", "reference", "measure", "ckf", "aggregate"),
+    *("summarise", "physics", "physics_table", "plots", "report", "write_report"),
 }
 FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop
 

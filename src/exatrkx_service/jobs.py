@@ -8,13 +8,15 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 @contextlib.contextmanager
-def logged(log: str) -> Iterator[None]:
+def logged(log: str) -> Iterator[TextIO]:
     """Sends all that a job prints to its log, also what libraries print past Python.
 
-    An error ends the job with one line on the terminal; the log has the traceback.
+    An error ends the job with one line on the terminal; the log has the traceback. The context
+    gives the terminal, for a warning that its user is to see.
     """
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,7 +25,7 @@ def logged(log: str) -> Iterator[None]:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
         try:
-            yield
+            yield terminal
         except Exception as error:
             traceback.print_exc()
             print(f"error: {error} (log: {path})", file=terminal)

@@ -23,7 +23,7 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key != "options"]
-OVERLAYS = ("smoke", "ttbar", "v100", "perlmutter")
+OVERLAYS = ("smoke", "tiny", "reference", "ttbar", "v100", "perlmutter")
 
 
 def put(config: dict, key: str, value) -> dict:
@@ -107,9 +107,11 @@ def test_overlays_are_valid_over_the_default(root, config, name):
     loaded = load_config(merged, name)
     assert loaded["options"] == config["options"]
     assert loaded["results"] == f"results/{name}"
-    gpu = name in ("v100", "perlmutter")
-    assert loaded["measure"]["concurrency"] == ([1, 2, 4, 8] if gpu else [1, 2])
-    assert (loaded["pipeline"]["device"] == "cuda") == gpu
+    short = name in ("smoke", "ttbar")
+    assert loaded["measure"]["concurrency"] == ([1, 2] if short else [1, 2, 4, 8])
+    assert (loaded["pipeline"]["device"] == "cuda") == (name in ("v100", "perlmutter"))
+    trains = name in ("tiny", "reference")
+    assert (loaded["pipeline"]["weights"] == f"results/{name}/models") == trains
 
 
 def test_every_overlay_is_tested_and_described(root):
@@ -157,6 +159,7 @@ def test_an_overlay_adds_an_option(config):
         ("pipeline.walk_cut", 1.5, "pipeline.walk_cut: found 1.5, expected at least 0 and at most"),
         ("events.hnl", None, "events.hnl: found None, expected a mapping of keys to values"),
         ("train.seed", 20231, "train.seed: 20231 is events.seed too; expected another"),
+        ("train.networks.gnn.hiden", 8, "train.networks.gnn.hiden: unknown key; did you mean hid"),
         ("train.epochs.gnn", -1, "train.epochs.gnn: found -1, expected at least 1"),
         ("measure.concurrency", [], "measure.concurrency: found [], expected a list of one or"),
         ("measure.concurrency", 4, "measure.concurrency: found 4, expected a list of one or"),

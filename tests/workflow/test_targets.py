@@ -77,9 +77,13 @@ def trained(make_checkout):
             checkout.touch(f"results/events/{sample}/events_{first}-{first + 24}.json")
     for stage in NETWORKS:
         checkout.touch(f"results/models/{stage}.safetensors")
+        checkout.touch(f"results/models/{stage}.curve.csv")
         checkout.touch(f"model_repo/{stage}/1/model.pt")
-    checkout.touch("results/models/MODEL_CARD.md")
-    checkout.touch("results/models/model_card.json")
+    for name in ("MODEL_CARD.md", "model_card.json", "working_point.yaml", "cuts.csv"):
+        checkout.touch(f"results/models/{name}")
+    for figure in ("learning_curves", "efficiency_vs_cut"):
+        for suffix in ("png", "pdf"):
+            checkout.touch(f"results/models/{figure}.{suffix}")
     checkout.run("--touch", "--forceall", "train", "export")
     return checkout
 
@@ -87,14 +91,18 @@ def trained(make_checkout):
 @pytest.mark.parametrize(
     ("value", "training", "exporting"),
     [
-        ("device: cpu", [], []),
-        ("gnn_cut: 0.5", ["gnn"], []),
-        ("labeling: walkthrough, walk_cut: 0.5", [], []),
-        ("filter_cut: 0.5", NETWORKS, ["filtering"]),
+        ("pipeline={device: cpu}", [], []),
+        ("pipeline={gnn_cut: 0.5, radius: 1.5}", [], []),
+        ("pipeline={labeling: walkthrough, walk_cut: 0.5}", [], []),
+        ("pipeline={filter_cut: 0.5}", [], ["filtering"]),
+        ("train={cuts: {gnn_cut: 0.5}}", ["gnn"], []),
+        ("train={epochs: {gnn: 2}}", ["gnn"], []),
+        ("train={networks: {filtering: {hidden: 8}}}", ["filtering", "gnn"], []),
+        ("train={patience: 2}", NETWORKS, []),
     ],
 )
 def test_a_setting_makes_anew_the_networks_that_depend_on_it(trained, value, training, exporting):
-    plan = trained.run("--dry-run", "train", "export", "--config", f"pipeline={{{value}}}")
+    plan = trained.run("--dry-run", "train", "export", "--config", value)
     assert re.findall(r"Training the (\w+) network", plan) == training
     assert re.findall(r"Exporting the (\w+) network", plan) == exporting
 
@@ -106,3 +114,10 @@ def test_a_corrupt_weights_file_is_named(make_checkout):
     output = checkout.run("export", fails=True)
     assert "error: " in output and "gnn.safetensors" in output
     assert not (checkout.folder / "model_repo/gnn/1/model.pt").exists()
+
+
+def test_networks_whose_card_speaks_of_other_cuts_warn(make_checkout):
+    checkout = make_checkout()
+    other = checkout.run("export", "--config", "pipeline={radius: 1.5}")
+    assert "warning: " in other and "radius 1.7 (pipeline.radius: 1.5)" in other
+    assert "measured at other cuts" not in checkout.run("export", "--forceall")

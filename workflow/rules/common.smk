@@ -14,6 +14,7 @@ os.environ.update(
 
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.measure.provenance import CKF_CODE, CODE, code_digest
+from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import STAGES
 
 try:
@@ -32,6 +33,12 @@ ALL_CORES = workflow.resource_settings.cores or 2
 SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
     map(str, Path("model_repo").glob("*/1/model.py"))
 )
+# The cuts that a network depends on: a change of any other trains none anew.
+TRAINING_CUTS = {
+    "embedding": ("radius", "k_max"),
+    "filtering": ("radius", "k_max", "filter_cut"),
+    "gnn": ("radius", "k_max", "filter_cut", "gnn_cut"),
+}
 FIGURES = {
     "comparison": "Options compared",
     "overhead": "Overhead",
@@ -99,3 +106,14 @@ def turn(wildcards):
     number = int(wildcards.round)
     place = (OPTIONS.index(wildcards.option) - number) % len(OPTIONS)
     return 1 + (len(ROUNDS) - number) * len(OPTIONS) + len(OPTIONS) - 1 - place
+
+
+def stage_settings(wildcards):
+    """What one network depends on of the section `train`."""
+    train, stage = config["train"], wildcards.stage
+    shared = ("seed", "validation_fraction", "patience", "learning_rate")
+    return {key: train[key] for key in shared} | {
+        "network": train["networks"][stage],
+        "epochs": train["epochs"][stage],
+        "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
+    }

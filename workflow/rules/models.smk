@@ -1,13 +1,5 @@
 # Networks: training (only on request; weights are shipped) and export into model_repo/.
 
-# The keys of `pipeline` that a network depends on: a change of any other trains none anew.
-GRAPH_KEYS = ("radius", "k_max", "filter_cut")
-WORKING_POINT = {
-    "embedding": GRAPH_KEYS,
-    "filtering": GRAPH_KEYS,
-    "gnn": (*GRAPH_KEYS, "gnn_cut"),
-}
-
 
 rule train_network:
     input:
@@ -18,7 +10,8 @@ rule train_network:
             for stage in NETWORKS[: NETWORKS.index(wildcards.stage)]
         ],
     output:
-        f"{RESULTS}/models/{{stage}}.safetensors",
+        weights=f"{RESULTS}/models/{{stage}}.safetensors",
+        curve=f"{RESULTS}/models/{{stage}}.curve.csv",
     log:
         f"{RESULTS}/logs/train/{{stage}}.log",
     benchmark:
@@ -30,19 +23,78 @@ rule train_network:
         mem_mb=8000,
         runtime=120,
     params:
-        train=config["train"],
-        pipeline=lambda wildcards: {
-            key: config["pipeline"][key] for key in WORKING_POINT[wildcards.stage]
-        },
+        settings=stage_settings,
     message:
         "Training the {wildcards.stage} network"
     script:
         "../scripts/train_network.py"
 
 
+rule choose_cuts:
+    input:
+        weights=expand(rules.train_network.output.weights, stage=NETWORKS),
+        events=manifests("train"),
+    output:
+        overlay=f"{RESULTS}/models/working_point.yaml",
+        scan=f"{RESULTS}/models/cuts.csv",
+    log:
+        f"{RESULTS}/logs/train/choose_cuts.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/choose_cuts.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        validation_fraction=config["train"]["validation_fraction"],
+        training_radius=config["train"]["cuts"]["radius"],
+        k_max=config["pipeline"]["k_max"],
+    message:
+        "Choosing the working point of the trained networks"
+    script:
+        "../scripts/choose_cuts.py"
+
+
+rule plot_training:
+    input:
+        curves=expand(rules.train_network.output.curve, stage=NETWORKS),
+        scan=rules.choose_cuts.output.scan,
+    output:
+        learning_curves=report(
+            f"{RESULTS}/models/learning_curves.png",
+            caption="../report/learning_curves.rst",
+            category="Training",
+        ),
+        efficiency_vs_cut=report(
+            f"{RESULTS}/models/efficiency_vs_cut.png",
+            caption="../report/efficiency_vs_cut.rst",
+            category="Training",
+        ),
+        pdf=expand(
+            f"{RESULTS}/models/{{figure}}.pdf",
+            figure=("learning_curves", "efficiency_vs_cut"),
+        ),
+    log:
+        f"{RESULTS}/logs/train/plot_training.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        stages=NETWORKS,
+    message:
+        "Drawing the figures of the training"
+    script:
+        "../scripts/plot_training.py"
+
+
 rule model_card:
     input:
-        weights=expand(rules.train_network.output, stage=NETWORKS),
+        weights=expand(rules.train_network.output.weights, stage=NETWORKS),
         events=manifests("benchmark"),
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
@@ -70,9 +122,19 @@ rule train:
     input:
         rules.model_card.input.weights,
         rules.model_card.output,
+        rules.choose_cuts.output,
+        rules.plot_training.output,
     localrule: True
     message:
-        "The trained networks are in {RESULTS}/models; set pipeline.weights to use them"
+        "The trained networks are in {RESULTS}/models; use them at their working point with"
+        " --configfile {RESULTS}/models/working_point.yaml"
+
+
+onstart:
+    if warning := card_warning(
+        Path(config["pipeline"]["weights"]), config["pipeline"]
+    ):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 rule export_network:

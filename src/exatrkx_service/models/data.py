@@ -7,12 +7,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.files import EVENT_FILES, event_file
 from exatrkx_service.events.reader import read_event
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,21 @@ def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[T
 
     Raises:
         EventFormatError: an event is missing or malformed.
-        ValueError: there are no events.
+        ValueError: there are no events, or they have no truth.
     """
     if not events:
-        raise ValueError("training sample: no events; expected at least 2")
+        raise ValueError("train.n_events: no events; expected at least 2")
     events = dict(sorted(events.items()))
     fingerprint = _fingerprint(events)
     if cache is not None and (known := _read_cache(Path(cache), fingerprint)) is not None:
         return known
     sample = [to_training_event(read_event(folder, number)) for number, folder in events.items()]
+    if not any((event.successor >= 0).any() for event in sample):
+        raise ValueError(
+            f"{next(iter(events.values()))}: a sample without truth: no particle has two space "
+            f"points in any of {len(sample)} events; expected hits and measurement-simhit-map "
+            "files that tell which particle made which space point"
+        )
     if cache is not None:
         _write_cache(Path(cache), fingerprint, sample)
     return sample
@@ -122,10 +131,12 @@ def _write_cache(cache: Path, fingerprint: str, events: list[TrainingEvent]) -> 
     temporary.replace(cache)
 
 
-def split_sample(
-    events: list[TrainingEvent], validation_fraction: float
-) -> tuple[list[TrainingEvent], list[TrainingEvent]]:
+def split_sample(events: list[T], validation_fraction: float) -> tuple[list[T], list[T]]:
     """Splits a sample in training and validation events; the last events validate.
+
+    Args:
+        events: the events, or their numbers.
+        validation_fraction: share of the validation events.
 
     Raises:
         ValueError: one of the two would be empty.
@@ -133,9 +144,9 @@ def split_sample(
     n_validation = round(len(events) * validation_fraction)
     if not 0 < n_validation < len(events):
         raise ValueError(
-            f"train.validation_fraction: {validation_fraction} of {len(events)} events leaves "
-            f"{len(events) - n_validation} to train and {n_validation} to validate; "
-            "expected at least 1 of each"
+            f"train.n_events: too few: {len(events)} events with train.validation_fraction "
+            f"{validation_fraction} leave {len(events) - n_validation} to train and "
+            f"{n_validation} to validate; expected at least 1 of each"
         )
     return events[:-n_validation], events[-n_validation:]
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from exatrkx_service.models.features import NODE_FEATURES, node_features
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network
 from exatrkx_service.pipeline.building import build_edges
@@ -21,8 +22,11 @@ CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
 N_WARM_UP = 3  # TorchScript optimises itself in its first calls; later ones are compared, too
 
 
+MAX_MEAN, MAX_RATIO = 2.0, 4.0  # of scaled features of the check events, whose own are 0 and 1
+
+
 class ExportError(ValueError):
-    """An exported network that does not compute what the trained one does."""
+    """A network that does not fit the detector, or computes something else once exported."""
 
 
 def export_all(
@@ -66,9 +70,11 @@ def export(
 
     Raises:
         WeightsError: the weights file cannot be used.
-        ExportError: the exported network's output differs from the eager one's.
+        ExportError: the network's feature scaling is not that of this detector's space points in
+            mm, or the exported network's output differs from the eager one's.
     """
     network = load_network(weights_path, stage)
+    _check_scaling(network, weights_path)
     if stage == "filtering":
         network.cut = float(filter_cut)
     destination = Path(destination)
@@ -80,6 +86,21 @@ def export(
         temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@torch.inference_mode()
+def _check_scaling(network: nn.Module, weights_path: Path) -> None:
+    """The check events must look, after the network's scaling, like those it was trained on."""
+    features = torch.cat([node_features(torch.from_numpy(p)) for p in read_check_events()])
+    scaled = network.scale_nodes(features)
+    for name, values in zip(NODE_FEATURES, scaled.T, strict=True):
+        mean, std = float(values.mean()), float(values.std())
+        if abs(mean) > MAX_MEAN or not 1 / MAX_RATIO < std < MAX_RATIO:
+            raise ExportError(
+                f"{weights_path}: tensors scale_nodes: feature {name} of the check events has mean "
+                f"{mean:.3g} and standard deviation {std:.3g} after scaling, expected about 0 and "
+                "1: were the weights trained on another detector, or in other units than mm?"
+            )
 
 
 @torch.inference_mode()

@@ -9,8 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-N_NODE_FEATURES = 8
-N_EDGE_FEATURES = 8
+# Names of the features in their order; weights say which ones they were trained with.
+NODE_FEATURES = ("r", "z", "x", "y", "cos_phi", "sin_phi", "eta", "distance")
+EDGE_FEATURES = ("dr", "dz", "sin_dphi", "chord", "d0", "z0", "eta", "deta")
+N_NODE_FEATURES = len(NODE_FEATURES)
+N_EDGE_FEATURES = len(EDGE_FEATURES)
 
 
 def node_features(space_points: Tensor) -> Tensor:

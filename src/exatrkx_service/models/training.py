@@ -1,54 +1,59 @@
 """Training of the three networks, one after the other: embedding, filter, GNN.
 
-After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). True edges join consecutive space points of one
-particle; edges between points of one particle that are not consecutive count neither as true nor as
-false for embedding and filter, and as false for the GNN.
+After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). The settings of a stage are those of the section
+``train`` of the configuration that it depends on: ``seed``, ``validation_fraction``,
+``learning_rate``, ``patience``, its own ``epochs`` and the arguments of its ``network``, and the
+``cuts`` that make the edges it learns on.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from exatrkx_service.models.data import (
-    TrainingEvent,
-    is_true,
-    load_sample,
-    missing_truth,
-    same_particle,
-    split_sample,
-)
+from exatrkx_service.models.data import TrainingEvent, load_sample, split_sample
 from exatrkx_service.models.features import edge_features, node_features, orient_edges
-from exatrkx_service.models.fitting import ProgressFunction, fit
+from exatrkx_service.models.fitting import ProgressFunction, best_epoch, fit
+from exatrkx_service.models.graphs import GraphBuilder, edge_metrics, edge_scores, embedded_edges
+from exatrkx_service.models.losses import (
+    ATTRACTION,
+    HNL_WEIGHT,
+    Loss,
+    embedding_loss,
+    filtering_loss,
+    gnn_loss,
+)
 from exatrkx_service.models.networks import NETWORKS
-from exatrkx_service.models.weights import load_network, save_weights
-from exatrkx_service.pipeline.building import build_edges
+from exatrkx_service.models.weights import save_weights
 
-ARCHITECTURES: dict[str, dict[str, int]] = {
-    "embedding": {"hidden": 128, "n_layers": 3, "dimension": 8},
-    "filtering": {"hidden": 64, "node_hidden": 96},
-    "gnn": {"hidden": 32, "n_layers": 4},
-}
 MAX_OVERLAYS = 6  # HNL decays laid over a training event
-HNL_WEIGHT = 5.0  # weight of an edge of an HNL decay product in the losses
-ATTRACTION = 3.0  # weight of attraction against repulsion in the embedding's loss
 N_SCALING_EVENTS = 50  # events from which the feature scaling is measured
+
+CURVE_COLUMNS = (
+    "epoch",
+    "training_loss",
+    "validation_loss",
+    "edges_per_event",
+    "edge_efficiency",
+    "edge_efficiency_hnl",
+    "edge_purity",
+    "seconds",
+)
 
 
 def train_embedding(
     events: Mapping[int, Path],
     destination: Path,
-    train: dict[str, Any],
-    pipeline: dict[str, Any],
+    settings: dict[str, Any],
     *,
+    device: str = "cpu",
     cache: Path | None = None,
     checkpoint: Path | None = None,
     progress: ProgressFunction | None = None,
@@ -57,50 +62,48 @@ def train_embedding(
 
     Args:
         events: folder of each training event, with truth, by its number.
-        destination: weights file to write (safetensors).
-        train: the ``train`` section of the configuration.
-        pipeline: the ``pipeline`` section of the configuration; ``radius`` is the margin within
-            which pairs repel.
+        destination: weights file to write (safetensors); the learning curve goes beside it, see
+            ``curve_path``.
+        settings: see above; the cut ``radius`` is the margin within which pairs repel.
+        device: ``cpu``, on which a seed and a number of threads give one set of weights, or
+            ``cuda``.
         cache: npz file that keeps the events' arrays between stages and runs.
         checkpoint: file that is written after every epoch and from which a run that was
             interrupted goes on; a run that ends removes it.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
-        Metrics on the validation events at the radius of ``pipeline``; also in the file's header.
+        Metrics of the best epoch on the validation events at the cuts of the settings; also in the
+        file's header.
 
     Raises:
-        ValueError: no events, or a checkpoint that does not belong to this run.
+        ValueError: too few events, events without truth, or a checkpoint that does not belong to
+            this run.
     """
-    margin, k_max = pipeline["radius"], pipeline["k_max"]
-
-    def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
-        embedding = network(torch.from_numpy(event.space_points))
-        edges = build_edges(embedding.detach().numpy(), margin, k_max)
-        false = torch.from_numpy(edges[:, ~same_particle(event, edges)])
-        true = torch.from_numpy(event.truth_edges)
-        weight = torch.from_numpy(_edge_weight(event, event.truth_edges))
-        attract = (weight * _distance_squared(embedding, true)).sum() / weight.sum().clamp(min=1)
-        gap = margin - torch.sqrt(_distance_squared(embedding, false) + 1e-9)
-        repel = torch.relu(gap).square().sum() / max(1, false.shape[1])
-        return ATTRACTION * attract + repel
-
-    stage = _Stage("embedding", events, destination, train, pipeline, cache)
-    return stage.run(loss, lambda event: event.truth_edges, checkpoint, progress)
+    cuts = settings["cuts"]
+    radius, k_max = cuts["radius"], cuts["k_max"]
+    stage = _Stage("embedding", events, destination, settings, device, cache)
+    return stage.run(
+        loss=lambda network, event: embedding_loss(network, event, radius, k_max),
+        graph=lambda event: event.truth_edges,
+        kept=lambda network, event: embedded_edges(network, event, radius, k_max),
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def train_filtering(
     events: Mapping[int, Path],
     embedding_weights: Path,
     destination: Path,
-    train: dict[str, Any],
-    pipeline: dict[str, Any],
+    settings: dict[str, Any],
     *,
+    device: str = "cpu",
     cache: Path | None = None,
     checkpoint: Path | None = None,
     progress: ProgressFunction | None = None,
 ) -> dict[str, Any]:
-    """Trains the filter on the edges that the trained embedding gives at the working radius.
+    """Trains the filter on the edges that the trained embedding gives at the radius.
 
     True edges beyond the radius are added, so that the filter learns all of them.
 
@@ -108,34 +111,29 @@ def train_filtering(
         events: folder of each training event, with truth, by its number.
         embedding_weights: weights file of the embedding.
         destination: weights file to write (safetensors).
-        train: the ``train`` section of the configuration.
-        pipeline: the ``pipeline`` section of the configuration.
+        settings: see above; the metrics are those at the cut ``filter_cut``.
+        device: as for ``train_embedding``.
         cache: npz file that keeps the events' arrays between stages and runs.
-        checkpoint: file that is written after every epoch and from which a run that was
-            interrupted goes on; a run that ends removes it.
+        checkpoint: as for ``train_embedding``.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
-        Metrics on the validation events at ``filter_cut``; also in the file's header.
+        As ``train_embedding``.
 
     Raises:
         WeightsError: the embedding's weights cannot be used.
-        ValueError: no events, or a checkpoint that does not belong to this run.
+        ValueError: as ``train_embedding``.
     """
-    graph = GraphBuilder(pipeline, embedding_weights)
-
-    def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
-        points = torch.from_numpy(event.space_points)
-        built = graph(event)
-        edges = np.concatenate([built, missing_truth(event, built)], axis=1)
-        true = is_true(event, edges)
-        weight = _edge_weight(event, edges) * (true | ~same_particle(event, edges))
-        oriented = orient_edges(points, torch.from_numpy(edges))
-        return _cross_entropy(network.logits(points, oriented), true, weight)
-
+    graph = GraphBuilder(settings["cuts"], embedding_weights, device=device)
     earlier = [embedding_weights]
-    stage = _Stage("filtering", events, destination, train, pipeline, cache, earlier)
-    return stage.run(loss, graph, checkpoint, progress)
+    stage = _Stage("filtering", events, destination, settings, device, cache, earlier)
+    return stage.run(
+        loss=lambda network, event: filtering_loss(network, event, graph(event)),
+        graph=graph,
+        kept=_passing(graph, settings["cuts"]["filter_cut"]),
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
 def train_gnn(
@@ -143,9 +141,9 @@ def train_gnn(
     embedding_weights: Path,
     filtering_weights: Path,
     destination: Path,
-    train: dict[str, Any],
-    pipeline: dict[str, Any],
+    settings: dict[str, Any],
     *,
+    device: str = "cpu",
     cache: Path | None = None,
     checkpoint: Path | None = None,
     progress: ProgressFunction | None = None,
@@ -157,88 +155,76 @@ def train_gnn(
         embedding_weights: weights file of the embedding.
         filtering_weights: weights file of the filter.
         destination: weights file to write (safetensors).
-        train: the ``train`` section of the configuration.
-        pipeline: the ``pipeline`` section of the configuration.
+        settings: see above; the metrics are those at the cut ``gnn_cut``.
+        device: as for ``train_embedding``.
         cache: npz file that keeps the events' arrays between stages and runs.
-        checkpoint: file that is written after every epoch and from which a run that was
-            interrupted goes on; a run that ends removes it.
+        checkpoint: as for ``train_embedding``.
         progress: called after every epoch with its number and mean loss.
 
     Returns:
-        Metrics on the validation events at ``gnn_cut``; also in the file's header.
+        As ``train_embedding``.
 
     Raises:
         WeightsError: the weights of an earlier stage cannot be used.
-        ValueError: no events, or a checkpoint that does not belong to this run.
+        ValueError: as ``train_embedding``.
     """
-    graph = GraphBuilder(pipeline, embedding_weights, filtering_weights)
-
-    def loss(network: nn.Module, event: TrainingEvent) -> Tensor:
-        edges = graph(event)
-        # Consecutive points alone: with all pairs of a particle as the target, edges that skip a
-        # layer stay, and each is one more chance to join two tracks.
-        true, weight = is_true(event, edges), _edge_weight(event, edges)
-        logits = network.logits(torch.from_numpy(event.space_points), torch.from_numpy(edges))
-        return _cross_entropy(logits, true, weight)
-
+    graph = GraphBuilder(settings["cuts"], embedding_weights, filtering_weights, device)
     earlier = [embedding_weights, filtering_weights]
-    stage = _Stage("gnn", events, destination, train, pipeline, cache, earlier)
-    return stage.run(loss, graph, checkpoint, progress)
+    stage = _Stage("gnn", events, destination, settings, device, cache, earlier)
+    return stage.run(
+        loss=lambda network, event: gnn_loss(network, event, graph(event)),
+        graph=graph,
+        kept=_passing(graph, settings["cuts"]["gnn_cut"]),
+        checkpoint=checkpoint,
+        progress=progress,
+    )
 
 
-class GraphBuilder:
-    """Edges of an event after embedding and building, and after the filter where one is given."""
+def curve_path(weights: Path) -> Path:
+    """The learning curve of a weights file: a CSV with ``CURVE_COLUMNS``, one row per epoch."""
+    return Path(weights).with_suffix(".curve.csv")
 
-    def __init__(self, pipeline: dict[str, Any], embedding: Path, filtering: Path | None = None):
-        self.radius, self.k_max = pipeline["radius"], pipeline["k_max"]
-        self.embedding = load_network(embedding, "embedding")
-        self.filtering = None if filtering is None else load_network(filtering, "filtering")
-        if self.filtering is not None:
-            self.filtering.cut = float(pipeline["filter_cut"])
 
-    @torch.no_grad()
-    def __call__(self, event: TrainingEvent) -> np.ndarray:
-        """int64 (2, E), oriented inner to outer."""
-        points = torch.from_numpy(event.space_points)
-        edges = build_edges(self.embedding(points).numpy(), self.radius, self.k_max)
-        if self.filtering is None:
-            return orient_edges(points, torch.from_numpy(edges)).numpy()
-        return self.filtering(points, torch.from_numpy(edges)).numpy()
+def _passing(graph: Callable, cut: float) -> Callable[[nn.Module, TrainingEvent], np.ndarray]:
+    """The edges of a graph whose score reaches the cut, as a function of network and event."""
+
+    def kept(network: nn.Module, event: TrainingEvent) -> np.ndarray:
+        edges = graph(event)
+        return edges[:, edge_scores(network, event, edges) >= cut]
+
+    return kept
 
 
 class _Stage:
-    """One stage's run: sample, network, recipe, validation and the file at the end."""
+    """One stage's run: sample, network, recipe, validation and the files at the end."""
 
     def __init__(
         self,
         name: str,
         events: Mapping[int, Path],
         destination: Path,
-        train: dict[str, Any],
-        pipeline: dict[str, Any],
+        settings: dict[str, Any],
+        device: str,
         cache: Path | None,
         earlier: Iterable[Path] = (),
     ):
-        self.name, self.destination, self.pipeline = name, Path(destination), pipeline
+        self.name, self.destination, self.device = name, Path(destination), device
         sample = load_sample(events, cache)
-        self.training, self.validation = split_sample(sample, train["validation_fraction"])
-        self.architecture = ARCHITECTURES[name]
+        self.training, self.validation = split_sample(sample, settings["validation_fraction"])
         self.recipe = {
-            "architecture": self.architecture,
-            "seed": train["seed"],
-            "epochs": train["epochs"][name],
-            "learning_rate": train["learning_rate"],
+            "architecture": settings["network"],
+            "seed": settings["seed"],
+            "epochs": settings["epochs"],
+            "patience": settings["patience"],
+            "learning_rate": settings["learning_rate"],
             "n_training_events": len(self.training),
             "n_validation_events": len(self.validation),
             "max_overlays": MAX_OVERLAYS,
             "hnl_weight": HNL_WEIGHT,
             "attraction": ATTRACTION,
-            "radius": pipeline["radius"],
-            "k_max": pipeline["k_max"],
-            "filter_cut": pipeline["filter_cut"],
-        }
+        } | settings["cuts"]
         # For the checkpoint alone: the weights' header says what was chosen, not what was found.
-        arrays = (array for event in self.training for array in vars(event).values())
+        arrays = (array for event in sample for array in vars(event).values())
         self.inputs = {
             "events_sha256": _sha256(array.tobytes() for array in arrays),
             "earlier_networks_sha256": _sha256(Path(path).read_bytes() for path in earlier),
@@ -246,35 +232,51 @@ class _Stage:
 
     def run(
         self,
-        loss: Any,
-        graph: Any,
+        *,
+        loss: Callable[[nn.Module, TrainingEvent], Loss],
+        graph: Callable[[TrainingEvent], np.ndarray],
+        kept: Callable[[nn.Module, TrainingEvent], np.ndarray],
         checkpoint: Path | None,
         progress: ProgressFunction | None,
     ) -> dict[str, Any]:
-        """Fits the network and writes it; ``graph`` gives the edges to measure the scaling on."""
+        """Fits the network and writes it.
+
+        Args:
+            loss: of one event.
+            graph: the edges of an event to measure the feature scaling on.
+            kept: the edges of an event that pass the stage, for the metrics.
+            checkpoint: see ``train_embedding``.
+            progress: see ``train_embedding``.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe["seed"])
-            network = NETWORKS[self.name](**self.architecture)
+            network = NETWORKS[self.name](**self.recipe["architecture"])
         self._measure_scaling(network, graph)
-        start = time.monotonic()
-        fit(
+        network.to(self.device)
+        curve = fit(
             network,
             self.training,
             lambda event: loss(network, event),
+            lambda: self._validate(network, loss, kept),
             self.recipe | self.inputs,
             checkpoint,
             progress,
         )
-        seconds = time.monotonic() - start
-        metrics = {"training_seconds": round(seconds, 1)} | self._validate(network, graph)
-        metadata = {"architecture": self.architecture, "recipe": self.recipe, "metrics": metrics}
-        save_weights(self.destination, self.name, network, metadata)
+        best = curve[best_epoch(curve) - 1]
+        metrics = {
+            "training_seconds": round(sum(row["seconds"] for row in curve), 1),
+            "epochs": len(curve),
+            "best_epoch": best["epoch"],
+        } | {key: value for key, value in best.items() if key not in ("epoch", "seconds")}
+        metadata = {"architecture": self.recipe["architecture"], "recipe": self.recipe}
+        _write_curve(curve_path(self.destination), curve)
+        save_weights(self.destination, self.name, network, metadata | {"metrics": metrics})
         if checkpoint is not None:
             Path(checkpoint).unlink(missing_ok=True)
         return metrics
 
     @torch.no_grad()
-    def _measure_scaling(self, network: nn.Module, graph: Any) -> None:
+    def _measure_scaling(self, network: nn.Module, graph: Callable) -> None:
         nodes, edges = [], []
         for event in self.training[:N_SCALING_EVENTS]:
             points = torch.from_numpy(event.space_points)
@@ -286,33 +288,21 @@ class _Stage:
             network.scale_edges.measure(torch.cat(edges))
 
     @torch.no_grad()
-    def _validate(self, network: nn.Module, graph: Any) -> dict[str, float]:
-        """Efficiency and purity of true edges on the validation events at the working point."""
-        n_true = n_found = n_hnl = n_hnl_found = n_edges = 0
-        for event in self.validation:
-            points = torch.from_numpy(event.space_points)
-            if self.name == "embedding":
-                edges = build_edges(
-                    network(points).numpy(), self.recipe["radius"], self.recipe["k_max"]
-                )
-            else:
-                built = torch.from_numpy(graph(event))
-                score = torch.sigmoid(network.logits(points, built))
-                cut = self.pipeline["filter_cut" if self.name == "filtering" else "gnn_cut"]
-                edges = built[:, score >= cut].numpy()
-            true = is_true(event, edges)
-            hnl = event.from_hnl[edges[0]]
-            n_true += int((event.successor >= 0).sum())
-            n_hnl += int((event.successor[event.from_hnl] >= 0).sum())
-            n_found += int(true.sum())
-            n_hnl_found += int((true & hnl).sum())
-            n_edges += edges.shape[1]
-        return {
-            "edges_per_event": n_edges / len(self.validation),
-            "edge_efficiency": n_found / max(1, n_true),
-            "edge_efficiency_hnl": n_hnl_found / max(1, n_hnl),
-            "edge_purity": n_found / max(1, n_edges),
-        }
+    def _validate(
+        self, network: nn.Module, loss: Callable, kept: Callable
+    ) -> dict[str, float | None]:
+        """Mean loss and edge metrics on the validation events, as they are."""
+        total = sum(float(loss(network, event).shown) for event in self.validation)
+        metrics = edge_metrics((event, kept(network, event)) for event in self.validation)
+        return {"validation_loss": total / len(self.validation)} | metrics
+
+
+def _write_curve(path: Path, curve: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, CURVE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(curve)
 
 
 def _sha256(parts: Iterable[bytes]) -> str:
@@ -320,22 +310,3 @@ def _sha256(parts: Iterable[bytes]) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
-
-
-def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
-    """float32 (E,): 1, or more for a true edge of an HNL decay product."""
-    hnl = is_true(event, edges) & event.from_hnl[edges[0]]
-    return np.where(hnl, np.float32(HNL_WEIGHT), np.float32(1.0))
-
-
-def _distance_squared(embedding: Tensor, edges: Tensor) -> Tensor:
-    difference = embedding.index_select(0, edges[0]) - embedding.index_select(0, edges[1])
-    return difference.square().sum(dim=1)
-
-
-def _cross_entropy(logits: Tensor, target: np.ndarray, weight: np.ndarray) -> Tensor:
-    """Weighted mean of the binary cross entropy; 0 for an event without edges."""
-    weights = torch.from_numpy(weight)
-    labels = torch.from_numpy(target.astype(np.float32))
-    total = functional.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum")
-    return total / weights.sum().clamp(min=1)

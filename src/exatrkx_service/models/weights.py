@@ -11,7 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from exatrkx_service.models.features import EDGE_FEATURES, NODE_FEATURES
 from exatrkx_service.models.networks import NETWORKS
+
+FEATURES = {"nodes": list(NODE_FEATURES), "edges": list(EDGE_FEATURES)}
 
 
 class WeightsError(ValueError):
@@ -26,12 +29,13 @@ def save_weights(path: Path, stage: str, network: nn.Module, metadata: dict[str,
         stage: ``embedding``, ``filtering`` or ``gnn``.
         network: the network; its feature scaling is part of the weights.
         metadata: ``architecture`` (arguments of the network's class), ``recipe``, ``metrics``; all
-            JSON. They are written into the file's header.
+            JSON. They are written into the file's header, with the names of the features.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
-    header = {"stage": stage} | {key: json.dumps(value) for key, value in metadata.items()}
+    entries = metadata | {"features": FEATURES}
+    header = {"stage": stage} | {key: json.dumps(value) for key, value in entries.items()}
     tensors = {key: value.contiguous().cpu() for key, value in network.state_dict().items()}
     temporary.write_bytes(save(tensors, metadata=header))
     temporary.replace(path)
@@ -54,11 +58,14 @@ def load_network(path: Path, stage: str) -> nn.Module:
         stage: ``embedding``, ``filtering`` or ``gnn``.
 
     Raises:
-        WeightsError: the file is missing, no safetensors, of another stage, or its tensors do not
-            fit its architecture.
+        WeightsError: the file is missing, no safetensors, of another stage, trained with other
+            features, or its tensors do not fit its architecture.
     """
     path = Path(path)
     metadata, tensors = _read(path, stage)
+    # Weights from before the names were written have today's features.
+    if (features := metadata.get("features", FEATURES)) != FEATURES:
+        raise WeightsError(f"{path}: header key features: {features!r}, expected {FEATURES!r}")
     try:
         network = NETWORKS[stage](**metadata["architecture"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -77,6 +84,8 @@ def load_network(path: Path, stage: str) -> nn.Module:
             )
         if not torch.isfinite(tensors[name]).all():
             raise WeightsError(f"{path}: tensor {name}: expected finite values")
+        if name.endswith(".inverse_std") and not (tensors[name] > 0).all():
+            raise WeightsError(f"{path}: tensor {name}: expected values above 0")
     network.load_state_dict(tensors)
     return network.eval()
 

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
+from exatrkx_service.analysis.cuts import CUTS_COLUMNS
 from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
 from exatrkx_service.analysis.physics.method import COLUMNS as METHOD_COLUMNS
 from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
 from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
+from exatrkx_service.models.training import CURVE_COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,8 @@ from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
         ("breakdown.csv", BREAKDOWN_COLUMNS),
         ("baseline/tracks.parquet", TRACK_COLUMNS),
         ("baseline/times.parquet", TIME_COLUMNS),
+        ("models/<stage>.curve.csv", CURVE_COLUMNS),
+        ("models/cuts.csv", CUTS_COLUMNS),
     ],
 )
 def test_every_column_is_described(root, file, columns):

@@ -1,7 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 from toy_tracks import toy_event, write_event
 
+from exatrkx_service.events.files import event_file
+from exatrkx_service.events.reader import EventFormatError
 from exatrkx_service.models.data import (
     TrainingEvent,
     augment,
@@ -9,6 +12,7 @@ from exatrkx_service.models.data import (
     load_sample,
     missing_truth,
     same_particle,
+    split_sample,
 )
 
 
@@ -98,5 +102,37 @@ def test_only_the_events_of_the_sample_are_read(tmp_path):
 
 
 def test_a_sample_without_events_is_refused():
-    with pytest.raises(ValueError, match="no events"):
+    with pytest.raises(ValueError, match=r"train\.n_events: no events; expected at least 2"):
         load_sample({})
+
+
+@pytest.mark.parametrize("kind", ["hits", "measurement-simhit-map", "particles_simulated", "hnl"])
+def test_a_sample_without_files_of_truth_is_refused(tmp_path, event, kind):
+    write_event(tmp_path, 3, event)
+    path = event_file(tmp_path, 3, kind)
+    path.unlink()
+    with pytest.raises(EventFormatError, match=f"{path.name}: no such file"):
+        load_sample({3: tmp_path})
+
+
+def test_a_sample_in_which_no_point_has_a_particle_is_refused(tmp_path, event):
+    write_event(tmp_path, 0, event)
+    # Every measurement is one of two particles: none of its space points has a particle.
+    path = event_file(tmp_path, 0, "measurement-simhit-map")
+    links = pd.read_csv(path)
+    first, other = 0, int(np.flatnonzero(event.particle != event.particle[0])[0])
+    pairs = [links.assign(hit_id=hit) for hit in (first, other)]
+    pd.concat(pairs).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=f"{tmp_path}: a sample without truth: .*expected hits"):
+        load_sample({0: tmp_path}, tmp_path / "cache.npz")
+    assert not (tmp_path / "cache.npz").exists()
+
+
+@pytest.mark.parametrize(("n_events", "fraction"), [(1, 0.5), (4, 0.1), (2, 0.9)])
+def test_too_few_events_to_split_are_refused(n_events, fraction):
+    with pytest.raises(ValueError, match=rf"train\.n_events: too few: {n_events} events with tra"):
+        split_sample(list(range(n_events)), fraction)
+
+
+def test_the_last_events_validate():
+    assert split_sample(list(range(10)), 0.2) == (list(range(8)), [8, 9])

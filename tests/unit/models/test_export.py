@@ -7,9 +7,10 @@ from safetensors.torch import load_file, save_file
 from exatrkx_service.models import export as exporting
 from exatrkx_service.models.card import write_card
 from exatrkx_service.models.export import WEIGHTS, ExportError, export, export_all
-from exatrkx_service.models.features import orient_edges
+from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
 from exatrkx_service.models.networks import NETWORKS
-from exatrkx_service.models.weights import WeightsError, load_network, save_weights
+from exatrkx_service.models.weights import WeightsError, load_network, read_metadata, save_weights
+from exatrkx_service.models.working_point import card_warning
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,14 @@ def damaged(folder, change):
             r"tensor head\.bias: shape \(3,\), expected shape \(8,\)",
         ),
         (lambda t, h: t["head.bias"].fill_(float("nan")), r"head\.bias: expected finite values"),
+        (
+            lambda t, h: t["scale_nodes.inverse_std"].zero_(),
+            r"scale_nodes\.inverse_std: expected values above 0",
+        ),
+        (
+            lambda t, h: h.update(features='{"nodes": ["r", "phi", "z"]}'),
+            r"header key features: \{'nodes': \['r', 'phi', 'z'\]\}, expected \{'nodes': \['r'",
+        ),
         (lambda t, h: h.update(stage="gnn"), "header key stage: 'gnn', expected 'embedding'"),
         (lambda t, h: h.pop("stage"), "header key stage: None, expected 'embedding'"),
         (lambda t, h: h.pop("architecture"), "header key architecture: None"),
@@ -107,6 +116,29 @@ def test_mismatching_weights_are_refused(tmp_path, change, message):
         export("embedding", path, tmp_path / "model.pt", filter_cut=0.0)
     assert str(error.value).startswith(str(path))
     assert not (tmp_path / "model.pt").exists()
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.1, 1000])
+def test_weights_with_the_scaling_of_other_units_are_refused(tmp_path, factor):
+    def rescale(tensors, header):
+        tensors["scale_nodes.mean"][0] *= factor
+        tensors["scale_nodes.inverse_std"][0] /= factor
+
+    path = damaged(tmp_path, rescale)
+    with pytest.raises(
+        ExportError, match=r"embedding\.safetensors: tensors scale_nodes: feature r"
+    ):
+        export("embedding", path, tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_weights_say_which_features_they_were_trained_with(tmp_path):
+    network = load_network(WEIGHTS / "gnn.safetensors", "gnn")
+    save_weights(tmp_path / "w", "gnn", network, {})
+    assert read_metadata(tmp_path / "w", "gnn")["features"]["nodes"] == list(NODE_FEATURES)
+    points = torch.tensor([[3.0, 0.0, 4.0]])
+    features = dict(zip(NODE_FEATURES, node_features(points)[0].tolist(), strict=True))
+    assert features["distance"] == 5 and features["cos_phi"] == 1 and features["x"] == 3
 
 
 @pytest.mark.parametrize("keep", [0, 4, 1000])
@@ -151,3 +183,28 @@ def test_the_card_says_what_was_measured(tmp_path):
     assert "| all | 6.50 |" in text
     assert "- labeling: walkthrough\n- walk_cut: 0.5\n" in text
     assert f"seed {card['networks']['gnn']['recipe']['seed']}" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, None),
+        ({"device": "cuda"}, None),
+        ({"radius": 1.5}, "radius 1.7 (pipeline.radius: 1.5)"),
+        ({"k_max": 9, "gnn_cut": 0.5}, "k_max 100 (pipeline.k_max: 9), gnn_cut 0.8 (pipeline.gnn_"),
+    ],
+)
+def test_a_card_of_other_cuts_than_the_configuration_warns(config, change, expected):
+    warning = card_warning(WEIGHTS, config["pipeline"] | change)
+    if expected is None:
+        assert warning is None
+    else:
+        assert "model_card.json: measured at other cuts" in warning and expected in warning
+
+
+def test_a_card_that_cannot_be_read_warns_and_none_does_not(tmp_path, config):
+    assert card_warning(tmp_path, config["pipeline"]) is None
+    (tmp_path / "model_card.json").write_text("{}")
+    assert "model_card.json: expected a model card with the key working_point" in card_warning(
+        tmp_path, config["pipeline"]
+    )

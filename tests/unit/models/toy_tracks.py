@@ -13,13 +13,25 @@ from exatrkx_service.models.data import TrainingEvent
 LAYERS = np.array([32, 72, 116, 172, 260, 360, 500, 660, 820, 1020.0])
 N_EVENTS = 8  # in a sample
 N_DISPLACED = 2  # tracks that start beyond the fourth layer, as HNL decay products
-TRAIN = {
-    "seed": 5,
-    "validation_fraction": 0.25,
-    "epochs": {"embedding": 2, "filtering": 2, "gnn": 2},
-    "learning_rate": 0.002,
+PIPELINE_CUTS = {"radius": 1.5, "k_max": 50, "filter_cut": 0.05, "gnn_cut": 0.5}
+NETWORK_SIZES = {
+    "embedding": {"hidden": 16, "n_layers": 2, "dimension": 4},
+    "filtering": {"hidden": 8, "node_hidden": 8},
+    "gnn": {"hidden": 8, "n_layers": 2},
 }
-PIPELINE = {"radius": 1.5, "k_max": 50, "filter_cut": 0.05, "gnn_cut": 0.5}
+
+
+def settings(stage: str, **changes) -> dict:
+    """Settings of a stage's training for a small network; ``changes`` replace some."""
+    return {
+        "seed": 5,
+        "validation_fraction": 0.25,
+        "learning_rate": 0.002,
+        "epochs": 2,
+        "patience": 100,
+        "network": NETWORK_SIZES[stage],
+        "cuts": PIPELINE_CUTS,
+    } | changes
 
 
 def toy_event(seed: int, n_tracks: int = 12) -> TrainingEvent:

@@ -15,16 +15,19 @@ from exatrkx_service.analysis.figures.tracking import (
     efficiency_vs_time,
     fake_and_duplicate_rates,
 )
+from exatrkx_service.analysis.figures.training import efficiency_vs_cut, learning_curves
 
 __all__ = [
     "comparison",
     "efficiency",
+    "efficiency_vs_cut",
     "efficiency_vs_time",
     "ensemble_timeline",
     "event_display",
     "fake_and_duplicate_rates",
     "latency_distribution",
     "latency_vs_concurrency",
+    "learning_curves",
     "overhead",
     "save_figure",
     "throughput_vs_concurrency",

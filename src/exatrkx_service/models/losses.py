@@ -1,0 +1,123 @@
+"""Losses of the three networks on one event.
+
+After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). True edges join consecutive space points of one
+particle; edges between points of one particle that are not consecutive count neither as true nor as
+false for embedding and filter, and as false for the GNN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from exatrkx_service.models.data import TrainingEvent, is_true, missing_truth, same_particle
+from exatrkx_service.models.features import orient_edges
+from exatrkx_service.pipeline.building import build_edges
+
+HNL_WEIGHT = 5.0  # weight of an edge of an HNL decay product in the losses
+ATTRACTION = 3.0  # weight of attraction against repulsion in the embedding's loss
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss on one event.
+
+    Attributes:
+        minimised: a scalar with gradients, on the network's device.
+        shown: a scalar that may be compared between epochs, and that tells which one is the best.
+    """
+
+    minimised: Tensor
+    shown: Tensor
+
+
+def embedding_loss(network: nn.Module, event: TrainingEvent, margin: float, k_max: int) -> Loss:
+    """Consecutive points attract; points of different particles repel within the margin.
+
+    What is minimised has the mean repulsion of the pairs within the margin. As a network gets
+    better these get fewer, and the hardest ones stay: their mean does not tell a good network from
+    a bad one. So what is shown has the sum over them, per true edge.
+
+    Args:
+        network: the embedding.
+        event: the event.
+        margin: distance from which on a pair does not repel any more.
+        k_max: at most this many neighbours of a point repel it.
+    """
+    device = device_of(network)
+    embedding = network(torch.from_numpy(event.space_points).to(device))
+    edges = build_edges(embedding.detach().cpu().numpy(), margin, k_max, device.type)
+    false = torch.from_numpy(edges[:, ~same_particle(event, edges)]).to(device)
+    true = torch.from_numpy(event.truth_edges).to(device)
+    weight = torch.from_numpy(_edge_weight(event, event.truth_edges)).to(device)
+    attract = (weight * _distance_squared(embedding, true)).sum() / weight.sum().clamp(min=1)
+    gap = margin - torch.sqrt(_distance_squared(embedding, false) + 1e-9)
+    repel = torch.relu(gap).square().sum()
+    return Loss(
+        ATTRACTION * attract + repel / max(1, false.shape[1]),
+        (ATTRACTION * attract + repel / max(1, true.shape[1])).detach(),
+    )
+
+
+def filtering_loss(network: nn.Module, event: TrainingEvent, built: np.ndarray) -> Loss:
+    """Cross entropy on the edges built; true edges beyond the radius are added.
+
+    Args:
+        network: the filter.
+        event: the event.
+        built: int64 (2, E), the edges after building.
+    """
+    edges = np.concatenate([built, missing_truth(event, built)], axis=1)
+    true = is_true(event, edges)
+    weight = _edge_weight(event, edges) * (true | ~same_particle(event, edges))
+    points = torch.from_numpy(event.space_points)
+    oriented = orient_edges(points, torch.from_numpy(edges))
+    return _cross_entropy(network, points, oriented, true, weight)
+
+
+def gnn_loss(network: nn.Module, event: TrainingEvent, edges: np.ndarray) -> Loss:
+    """Cross entropy on the edges that passed the filter.
+
+    Args:
+        network: the GNN.
+        event: the event.
+        edges: int64 (2, F), oriented.
+    """
+    # Consecutive points alone: with all pairs of a particle as the target, edges that skip a
+    # layer stay, and each is one more chance to join two tracks.
+    true, weight = is_true(event, edges), _edge_weight(event, edges)
+    points = torch.from_numpy(event.space_points)
+    return _cross_entropy(network, points, torch.from_numpy(edges), true, weight)
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where the network's parameters are."""
+    return next(network.parameters()).device
+
+
+def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
+    """float32 (E,): 1, or more for a true edge of an HNL decay product."""
+    hnl = is_true(event, edges) & event.from_hnl[edges[0]]
+    return np.where(hnl, np.float32(HNL_WEIGHT), np.float32(1.0))
+
+
+def _distance_squared(embedding: Tensor, edges: Tensor) -> Tensor:
+    difference = embedding.index_select(0, edges[0]) - embedding.index_select(0, edges[1])
+    return difference.square().sum(dim=1)
+
+
+def _cross_entropy(
+    network: nn.Module, points: Tensor, edges: Tensor, target: np.ndarray, weight: np.ndarray
+) -> Loss:
+    """Weighted mean of the binary cross entropy; 0 for an event without edges."""
+    device = device_of(network)
+    logits = network.logits(points.to(device), edges.to(device))
+    weights = torch.from_numpy(weight).to(device)
+    labels = torch.from_numpy(target.astype(np.float32)).to(device)
+    total = functional.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum")
+    loss = total / weights.sum().clamp(min=1)
+    return Loss(loss, loss.detach())
