@@ -8,7 +8,7 @@ SNAKEMAKE := $(BIN)/snakemake
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run smoke test lint format clean help
+.PHONY: run smoke test test-here test-slurm lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
@@ -18,9 +18,15 @@ smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
 	@$(BIN)/python -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
-# The tests on a Slurm cluster mostly wait for it, so they run beside the others.
+# Those on a cluster mostly wait for it, so they run beside the others.
 test: $(STAMP)  ## all tests, with those of format and lint
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-here test-slurm
+
+test-here: $(STAMP)  ## all tests but those on a cluster
+	@$(BIN)/python -m pytest --ignore tests/slurm
+
+test-slurm: $(STAMP)  ## tests on a real Slurm, which they bring up here; as root, see README
+	@$(BIN)/python -m pytest tests/slurm
 
 lint: $(STAMP)  ## format and lint alone
 	@$(BIN)/python -m pytest tests/test_lint.py

@@ -13,19 +13,11 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import psutil  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
-from filelock import FileLock  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 # What a checkout holds that a run needs; results and caches stay where they are.
 NEEDED = ("Snakefile", "config", "workflow", "src", "envs", "model_repo", "profiles", "slurm")
 IGNORE = shutil.ignore_patterns("__pycache__", "*.egg-info", "model.pt")
-
-
-def pytest_collection_modifyitems(items):
-    """Two groups for `--dist loadgroup`: what waits for a Slurm cluster, and the rest."""
-    for item in items:
-        on_cluster = item.path.is_relative_to(ROOT / "tests" / "slurm")
-        item.add_marker(pytest.mark.xdist_group("slurm" if on_cluster else "here"))
 
 
 @pytest.fixture(scope="session")
@@ -43,21 +35,16 @@ def config() -> dict:
 class Checkout:
     """A copy of the workflow in which Snakemake can be run without touching the original."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, root: Path) -> None:
         self.folder = folder
         self.temporary = folder / "tmp"
-        self.temporary.mkdir(exist_ok=True)
-
-    @classmethod
-    def of(cls, root: Path, folder: Path) -> "Checkout":
-        """A copy of what is tracked in ``root``, in the empty ``folder``."""
+        self.temporary.mkdir()
         for name in NEEDED:
             source, target = root / name, folder / name
             if source.is_dir():
                 shutil.copytree(source, target, ignore=IGNORE)
             else:
                 shutil.copy(source, target)
-        return cls(folder)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -106,18 +93,12 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def make_checkout(tmp_path_factory, root):
-    return lambda: Checkout.of(root, tmp_path_factory.mktemp("checkout"))
+    return lambda: Checkout(tmp_path_factory.mktemp("checkout"), root)
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory, root, worker_id):
-    """A checkout in which the smoke configuration has been run, once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    first = (base if worker_id == "master" else base.parent) / "smoke"
-    with FileLock(first.with_suffix(".lock")):
-        if not first.exists():
-            making = Checkout.of(root, tmp_path_factory.mktemp("checkout"))
-            making.run("--configfile", "config/smoke.yaml")
-            making.folder.rename(first)
-    folder = tmp_path_factory.mktemp("smoke") / "checkout"
-    return Checkout(shutil.copytree(first, folder, symlinks=True))
+def smoke(make_checkout):
+    """A checkout in which the smoke configuration has been run."""
+    checkout = make_checkout()
+    checkout.output = checkout.run("--configfile", "config/smoke.yaml")
+    return checkout
