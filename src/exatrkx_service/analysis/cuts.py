@@ -12,7 +12,7 @@ keeps 86 % of theirs. In a sample without HNLs all decide. Definitions: ``analys
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ TARGETS = {"radius": 0.995, "filter_cut": 0.985}
 RADII = np.linspace(0.5, 1.2, 29)  # in units of the radius of the training
 FILTER_CUTS = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 200, 300]) / 1000
 GNN_CUTS = np.arange(1, 20) / 20
+LABELINGS = {"gnn_cut": label_tracks}  # by the cut that each has
 CUTS_COLUMNS = (
     "cut",
     "value",
@@ -99,10 +100,15 @@ def scan_cuts(
     filtered = _passing(built, filter_scores, _value(filter_cut))
 
     gnn_scores = _scores(networks["gnn"], truth, filtered)
-    gnn_cut = _scan("gnn_cut", GNN_CUTS, truth, filtered, gnn_scores)
-    tracks = [_technical_efficiency(sample, filtered, gnn_scores, cut) for cut in gnn_cut.value]
-    gnn_cut = _choose(gnn_cut.assign(**pd.DataFrame(tracks)))
-    return pd.concat([radius, filter_cut, gnn_cut]).reindex(columns=CUTS_COLUMNS)
+    tables = [radius, filter_cut]
+    for cut, label in LABELINGS.items():
+        table = _scan(cut, GNN_CUTS, truth, filtered, gnn_scores)
+        tracks = [
+            _technical_efficiency(sample, filtered, gnn_scores, label, value)
+            for value in table.value
+        ]
+        tables.append(_choose(table.assign(**pd.DataFrame(tracks))))
+    return pd.concat(tables).reindex(columns=CUTS_COLUMNS)
 
 
 def working_point(table: pd.DataFrame, weights: str, n_events: int) -> tuple[str, list[str]]:
@@ -128,11 +134,10 @@ def working_point(table: pd.DataFrame, weights: str, n_events: int) -> tuple[str
         if efficiency < target:
             missed.append(f"{text}: the target of {target} is missed, this is the best of the scan")
         reasons.append(missed[-1] if efficiency < target else f"{text}; target {target}")
-    last = rows.loc["gnn_cut"]
-    shown = [f"all {last.technical_efficiency:.4f}"] if last.notna().technical_efficiency else []
-    if last.notna().technical_efficiency_hnl:
-        shown.append(f"HNL {last.technical_efficiency_hnl:.4f}")
-    reasons.append(f"gnn_cut: technical efficiency {', '.join(shown) or 'not known'}")
+    for cut in LABELINGS:
+        efficiency = rows.loc[cut, ["technical_efficiency", "technical_efficiency_hnl"]]
+        shown = ", ".join(efficiency.map("{:.4f}".format))
+        reasons.append(f"{cut}: technical efficiency (all, HNL) {shown}: the best mean")
     lines = [
         f"# Chosen on {n_events} validation events by `snakemake train`, for these networks alone.",
         f"# Use: --configfile [overlays of the training] {weights}/working_point.yaml",
@@ -175,7 +180,7 @@ def _scores(
 def _choose(table: pd.DataFrame) -> pd.DataFrame:
     """Marks the value chosen of one cut, by the rules above; the best where a target is missed."""
     cut = table.cut.iloc[0]
-    if cut == "gnn_cut":
+    if cut in LABELINGS:
         quality = table[["technical_efficiency", "technical_efficiency_hnl"]].mean(axis=1)
     else:
         hnl = table.edge_efficiency_hnl
@@ -192,12 +197,16 @@ def _value(table: pd.DataFrame) -> float:
 
 
 def _technical_efficiency(
-    sample: list[Event], edges: list[np.ndarray], scores: list[np.ndarray], cut: float
+    sample: list[Event],
+    edges: list[np.ndarray],
+    scores: list[np.ndarray],
+    label: Callable[..., np.ndarray],
+    cut: float,
 ) -> dict[str, float]:
-    """Technical efficiency of connected components; NaN where there are no particles."""
+    """Technical efficiency with a labeling; NaN where there are no particles."""
     matched, hnl = [], []
     for event, some, score in zip(sample, edges, scores, strict=True):
-        labels = label_tracks(len(event), some, score, cut)
+        labels = label(len(event), some, score, cut)
         found = np.zeros(len(event.particles), dtype=bool)
         found[match_tracks(labels, event.particle_index).particles] = True
         wanted = reconstructable(event.particles)
