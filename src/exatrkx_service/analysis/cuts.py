@@ -3,8 +3,8 @@
 * ``radius``: the smallest with which building keeps ``TARGETS["radius"]`` of the true edges of HNL
   decay products.
 * ``filter_cut``: the largest with which the filter still keeps ``TARGETS["filter_cut"]`` of them.
-* ``gnn_cut``: the one with the highest mean of the technical efficiencies for all particles and for
-  HNL decay products; of equal ones the largest.
+* ``gnn_cut`` and ``walk_cut``, each with its labeling: the one with the highest mean of the
+  technical efficiencies for all particles and for HNL decay products; of equal ones the largest.
 
 The HNL's edges decide because they are few and lost first: a cut that keeps 98 % of all true edges
 keeps 86 % of theirs. In a sample without HNLs all decide. Definitions: ``analysis.physics``.
@@ -12,7 +12,7 @@ keeps 86 % of theirs. In a sample without HNLs all decide. Definitions: ``analys
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,13 @@ from exatrkx_service.models.graphs import edge_metrics, edge_scores, embed
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network
 from exatrkx_service.pipeline.building import build_edges
-from exatrkx_service.pipeline.labeling import label_tracks
+from exatrkx_service.pipeline.labeling import label_tracks, label_walks
 
 TARGETS = {"radius": 0.995, "filter_cut": 0.985}
 RADII = np.linspace(0.5, 1.2, 29)  # in units of the radius of the training
 FILTER_CUTS = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 200, 300]) / 1000
 GNN_CUTS = np.arange(1, 20) / 20
+LABELINGS = {"gnn_cut": label_tracks, "walk_cut": label_walks}  # by the cut that each has
 CUTS_COLUMNS = (
     "cut",
     "value",
@@ -70,8 +71,8 @@ def scan_cuts(
 
     Returns:
         One row per cut and value, with ``CUTS_COLUMNS``: the edges that pass, as
-        ``models.graphs.edge_metrics``, the technical efficiencies (for ``gnn_cut`` alone) and
-        whether the value is the one chosen.
+        ``models.graphs.edge_metrics``, the technical efficiencies (for the cuts of the labelings
+        alone) and whether the value is the one chosen.
 
     Raises:
         WeightsError: a network cannot be used.
@@ -99,10 +100,15 @@ def scan_cuts(
     filtered = _passing(built, filter_scores, _value(filter_cut))
 
     gnn_scores = _scores(networks["gnn"], truth, filtered)
-    gnn_cut = _scan("gnn_cut", GNN_CUTS, truth, filtered, gnn_scores)
-    tracks = [_technical_efficiency(sample, filtered, gnn_scores, cut) for cut in gnn_cut.value]
-    gnn_cut = _choose(gnn_cut.assign(**pd.DataFrame(tracks)))
-    return pd.concat([radius, filter_cut, gnn_cut]).reindex(columns=CUTS_COLUMNS)
+    tables = [radius, filter_cut]
+    for cut, label in LABELINGS.items():
+        table = _scan(cut, GNN_CUTS, truth, filtered, gnn_scores)
+        tracks = [
+            _technical_efficiency(sample, filtered, gnn_scores, label, value)
+            for value in table.value
+        ]
+        tables.append(_choose(table.assign(**pd.DataFrame(tracks))))
+    return pd.concat(tables).reindex(columns=CUTS_COLUMNS)
 
 
 def working_point(table: pd.DataFrame, weights: str, n_events: int) -> tuple[str, list[str]]:
@@ -128,11 +134,10 @@ def working_point(table: pd.DataFrame, weights: str, n_events: int) -> tuple[str
         if efficiency < target:
             missed.append(f"{text}: the target of {target} is missed, this is the best of the scan")
         reasons.append(missed[-1] if efficiency < target else f"{text}; target {target}")
-    last = rows.loc["gnn_cut"]
-    shown = [f"all {last.technical_efficiency:.4f}"] if last.notna().technical_efficiency else []
-    if last.notna().technical_efficiency_hnl:
-        shown.append(f"HNL {last.technical_efficiency_hnl:.4f}")
-    reasons.append(f"gnn_cut: technical efficiency {', '.join(shown) or 'not known'}")
+    for cut in LABELINGS:
+        efficiency = rows.loc[cut, ["technical_efficiency", "technical_efficiency_hnl"]]
+        shown = ", ".join(efficiency.map("{:.4f}".format))
+        reasons.append(f"{cut}: technical efficiency (all, HNL) {shown}: the best mean")
     lines = [
         f"# Chosen on {n_events} validation events by `snakemake train`, for these networks alone.",
         f"# Use: --configfile [overlays of the training] {weights}/working_point.yaml",
@@ -175,7 +180,7 @@ def _scores(
 def _choose(table: pd.DataFrame) -> pd.DataFrame:
     """Marks the value chosen of one cut, by the rules above; the best where a target is missed."""
     cut = table.cut.iloc[0]
-    if cut == "gnn_cut":
+    if cut in LABELINGS:
         quality = table[["technical_efficiency", "technical_efficiency_hnl"]].mean(axis=1)
     else:
         hnl = table.edge_efficiency_hnl
@@ -192,12 +197,16 @@ def _value(table: pd.DataFrame) -> float:
 
 
 def _technical_efficiency(
-    sample: list[Event], edges: list[np.ndarray], scores: list[np.ndarray], cut: float
+    sample: list[Event],
+    edges: list[np.ndarray],
+    scores: list[np.ndarray],
+    label: Callable[..., np.ndarray],
+    cut: float,
 ) -> dict[str, float]:
-    """Of connected components for the population A; NaN where there are no particles."""
+    """Of a labeling for the population A; NaN where there are no particles."""
     matched, hnl = [], []
     for event, some, score in zip(sample, edges, scores, strict=True):
-        labels = label_tracks(len(event), some, score, cut)
+        labels = label(len(event), some, score, cut)
         candidates = match_tracks(to_tracks(labels, event.event_id), event.particle_index)
         rows = candidates.particle[candidates.state == "matched"]
         found = np.isin(np.arange(len(event.particles)), rows)

@@ -70,14 +70,17 @@ def test_nothing_to_choose_by_is_an_error():
 @pytest.fixture
 def scanned():
     technical = {"technical_efficiency": [0.9, 0.95], "technical_efficiency_hnl": [0.8, 0.7]}
-    last = table("gnn_cut", [0.9, 0.9]).drop(columns=list(technical)).assign(**technical)
-    rows = [table("radius", [0.99, 0.9951]), table("filter_cut", [0.97, 0.9]), last]
+    last = [
+        table(cut, [0.9, 0.9]).drop(columns=list(technical)).assign(**technical)
+        for cut in ("gnn_cut", "walk_cut")
+    ]
+    rows = [table("radius", [0.99, 0.9951]), table("filter_cut", [0.97, 0.9]), *last]
     return pd.concat(map(cuts._choose, rows)).reindex(columns=CUTS_COLUMNS)
 
 
 def test_the_working_point_is_an_overlay_that_says_which_target_is_missed(scanned):
     text, missed = working_point(scanned, "results/models", 100)
-    cut_values = {"radius": 2.0, "filter_cut": 1.0, "gnn_cut": 1.0}
+    cut_values = {"radius": 2.0, "filter_cut": 1.0, "gnn_cut": 1.0, "walk_cut": 1.0}
     assert yaml.safe_load(text) == {"pipeline": {"weights": "results/models"} | cut_values}
     assert "radius: edge efficiency (HNL) 0.9951, 1000 edges per event; target 0.995" in text
     (line,) = missed
@@ -87,11 +90,8 @@ def test_the_working_point_is_an_overlay_that_says_which_target_is_missed(scanne
 
 def test_the_figures_of_the_training_can_be_drawn(scanned, tmp_path):
     figure = figures.efficiency_vs_cut(scanned)
-    assert [a.get_title("left") for a in figure.axes[:3]] == [
-        "after building",
-        "after filtering",
-        "after GNN",
-    ]
+    titles = ["after building", "after filtering", "after GNN", "after GNN"]
+    assert [a.get_title("left") for a in figure.axes[:4]] == titles
     lines = figure.axes[2].get_lines()
     assert lines[3].get_ydata().tolist() == [0.8, 0.7]
     assert lines[4].get_xdata() == [1.0, 1.0]

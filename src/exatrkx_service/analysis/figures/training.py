@@ -17,7 +17,7 @@ _TECHNICAL = {
     "technical_efficiency": ("particles", _ALL),
     "technical_efficiency_hnl": ("HNL decay products", _HNL),
 }
-_STAGE_OF_CUT = {"radius": "building", "filter_cut": "filtering", "gnn_cut": "gnn"}
+_STAGE_OF_CUT = {"radius": "building", "filter_cut": "filtering"}  # any other: gnn
 
 
 @rc_context(RC)
@@ -59,13 +59,13 @@ def efficiency_vs_cut(cuts: pd.DataFrame) -> Figure:
     Args:
         cuts: see ``analysis.cuts.CUTS_COLUMNS``.
     """
-    figure = Figure(figsize=(12.5, 4.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * cuts.cut.nunique(), 4.4), layout="constrained")
     for axes, (cut, rows) in zip(
         figure.subplots(1, cuts.cut.nunique()), cuts.groupby("cut", sort=False), strict=True
     ):
         _draw(axes, rows, _EFFICIENCIES, "-")
         _draw(axes, rows, _TECHNICAL, "--")
-        axes.set_title(f"after {STAGE_NAMES[_STAGE_OF_CUT[cut]]}")
+        axes.set_title(f"after {STAGE_NAMES[_STAGE_OF_CUT.get(cut, 'gnn')]}")
         axes.set_xlabel(f"pipeline.{cut}")
         axes.set_ylabel("efficiency")
         if cut == "filter_cut":
