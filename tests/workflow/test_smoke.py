@@ -76,7 +76,8 @@ def test_the_tracks_are_tracks(results):
     assert performance["technical efficiency, A"]["total"] > 100
     assert performance["technical efficiency, A"]["value"] > 0.9
     assert performance["edge efficiency after building, all particles"]["value"] > 0.98
-    assert physics[physics.quantity == "time_mean_ms"].total.tolist() == [5]
+    times = physics[physics.quantity == "time_mean_ms"].set_index("method")
+    assert {"exatrkx", "CKF"} <= set(times.index) and (times.total == 5).all()
 
 
 def test_every_output_is_there(results):
