@@ -6,12 +6,16 @@ with logged(snakemake.log[0]):
     import tempfile
     from pathlib import Path
 
+    from exatrkx_service.pipeline.device import settle
+
+    pipeline = snakemake.params.pipeline
+    settle(pipeline["threads"])  # before the export imports torch
+
     from exatrkx_service.analysis.physics import read_truth
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.measure.reference import run_reference
     from exatrkx_service.models.export import export_all
 
-    pipeline = snakemake.params.pipeline
     events = read_truth(read_manifests(snakemake.input.events))
     with tempfile.TemporaryDirectory() as repository:
         export_all(Path(pipeline["weights"]), Path(repository), pipeline)
