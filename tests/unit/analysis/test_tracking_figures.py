@@ -65,7 +65,7 @@ def test_each_method_is_a_point_of_time_and_efficiency(physics):
 def test_methods_keep_their_colours_and_new_ones_get_their_own():
     styles = method_styles(["tiny", "CKF", "exatrkx", "reference", "CKF"])
     assert list(styles) == ["tiny", "CKF", "exatrkx", "reference"]
-    assert styles["CKF"]["color"] == method_styles(["CKF"])["CKF"]["color"]
+    assert styles["CKF"] == method_styles(["CKF"])["CKF"]
     assert len({style["color"] for style in styles.values()}) == 4
     assert [style["name"] for style in styles.values()] == [
         *("Exa.TrkX, tiny", "ACTS CKF", "Exa.TrkX", "Exa.TrkX, reference"),

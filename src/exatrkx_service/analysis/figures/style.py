@@ -65,13 +65,15 @@ _OPTION_COLOURS = {
     "S5": "#AA3377",
 }
 _MORE_COLOURS = ["#CCBB44", "#997700", "#994455", "#BBBBBB", "#004488"]
-# Of track finders: those that are known, and colours for more.
+# Of track finders: those that are known, and colours and markers for more.
 _METHODS = {
-    "exatrkx": ("Exa.TrkX", "#0072B2"),
-    "walkthrough": ("Exa.TrkX, walk-through", "#009E73"),
-    "CKF": ("ACTS CKF", "#D55E00"),
+    "exatrkx": ("Exa.TrkX", "#0072B2", "o"),
+    "walkthrough": ("Exa.TrkX, walk-through", "#009E73", "s"),
+    "CKF": ("ACTS CKF", "#D55E00", "D"),
 }
-_METHOD_COLOURS = ["#CC79A7", "#56B4E9", "#E69F00", "#555555", "#7A4A1E"]
+_MORE_METHODS = list(
+    zip(["#CC79A7", "#56B4E9", "#E69F00", "#555555", "#7A4A1E"], "^vPX*", strict=True)
+)
 _MARKERS = "osD^vPX*<>hp"
 
 RC = {
@@ -113,10 +115,10 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
     Returns:
         Per method, in the order of their first appearance, ``name``, ``color`` and ``marker``.
     """
-    more = cycle(_METHOD_COLOURS)
+    more = cycle(_MORE_METHODS)
     styles = {}
-    for method, marker in zip(dict.fromkeys(methods), cycle(_MARKERS)):
-        name, colour = _METHODS.get(method) or (f"Exa.TrkX, {method}", next(more))
+    for method in dict.fromkeys(methods):
+        name, colour, marker = _METHODS.get(method) or (f"Exa.TrkX, {method}", *next(more))
         styles[method] = {"name": name, "color": colour, "marker": marker}
     return styles
 
