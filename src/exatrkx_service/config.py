@@ -33,9 +33,11 @@ _LIMITS = {
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "choose_cuts", "model_card"),
-    *("plot_training", "export", "export_network", "reference", "measure", "ckf", "aggregate"),
-    *("summarise", "physics", "physics_table", "plots", "report", "write_report"),
+    *("plot_training", "export", "export_network", "reference", "measure", "ckf", "find_tracks"),
+    *("aggregate", "summarise", "physics", "physics_table", "plots", "report", "write_report"),
 }
+# The track finders that are always compared, and the folder of the second one's results.
+METHODS = ("exatrkx", "CKF", "baseline")
 FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop
 
 
@@ -104,14 +106,22 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
         )
+    reserved = {name.lower() for name in METHODS}
+    if taken := [n for n in filled["physics"]["methods"] if n.lower() in reserved]:
+        raise ConfigError(
+            f"{source}: physics.methods.{min(taken)}: {', '.join(METHODS)} are names of the "
+            "workflow's own; expected another name"
+        )
     return filled
 
 
 def _with_numbers(value: Any, rule: dict[str, Any]) -> Any:
     """A copy with numbers for their text: ``--config`` gives all below a section as text."""
     if isinstance(value, dict):
-        properties = rule.get("properties", {})
-        return {key: _with_numbers(entry, properties.get(key, {})) for key, entry in value.items()}
+        properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
+        return {
+            key: _with_numbers(entry, properties.get(key, others)) for key, entry in value.items()
+        }
     if isinstance(value, list):
         return [_with_numbers(entry, rule.get("items", {})) for entry in value]
     if isinstance(value, str) and rule.get("type") in ("integer", "number"):

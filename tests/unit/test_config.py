@@ -22,8 +22,9 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
-LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key != "options"]
-OVERLAYS = ("smoke", "tiny", "reference", "ttbar", "v100", "perlmutter")
+NAMED = ("options", "physics.methods")  # mappings whose keys are names of the user's own
+LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
+OVERLAYS = ("smoke", "physics", "tiny", "reference", "ttbar", "v100", "perlmutter")
 
 
 def put(config: dict, key: str, value) -> dict:
@@ -85,6 +86,7 @@ def test_the_given_configuration_is_left_alone(config):
         ("events.pileup", "40", 40),
         ("train.epochs.gnn", "3", 3),
         ("measure.concurrency", ["1", "2"], [1, 2]),
+        ("physics.methods.wide.radius", "2.0", 2.0),
     ],
 )
 def test_text_of_a_number_is_that_number(config, key, text, number):
@@ -177,6 +179,13 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6.serve", None, "options.S6.serve: found None, expected one of ensemble, fused"),
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
         ("options.plot_overhead", {"serve": []}, "options.plot_overhead: is a target of the work"),
+        ("physics.methods.CKF", {"radius": 2}, "physics.methods.CKF: exatrkx, CKF, baseline are n"),
+        ("physics.methods.Exatrkx", {"radius": 2}, "physics.methods.Exatrkx: exatrkx, CKF, baseli"),
+        ("physics.methods.my own", {"radius": 2}, "found 'my own', expected a name of letters, di"),
+        ("physics.methods.wide", {}, "physics.methods.wide: found {}, expected a mapping of keys"),
+        ("physics.methods.wide", {"radus": 2}, "physics.methods.wide.radus: unknown key; did you"),
+        ("physics.methods.wide.radius", 0, "physics.methods.wide.radius: found 0, expected more"),
+        ("physics.methods.wide.labeling", "walk", "physics.methods.wide.labeling: found 'walk', e"),
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6", None, "options.S6: found None, expected a mapping of keys to values"),
         ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
@@ -246,6 +255,16 @@ def test_the_schema_knows_the_stages():
 def test_the_schema_knows_the_labelings_and_their_cuts():
     assert RULES["pipeline.labeling"]["enum"] == list(CUT_KEYS)
     assert all(f"pipeline.{key}" in RULES for key in CUT_KEYS.values())
+
+
+def test_a_method_has_keys_of_the_pipeline_with_their_bounds():
+    rules = RULES["physics.methods"]["additionalProperties"]
+    assert rules["additionalProperties"] is False
+    pipeline = SCHEMA["properties"]["pipeline"]["properties"]
+    # How the pipeline is run is the same for all, for the times are compared.
+    assert rules["properties"] == {
+        key: rule for key, rule in pipeline.items() if key not in ("device", "threads")
+    }
 
 
 def test_every_mapping_is_closed_and_every_key_described():

@@ -28,6 +28,32 @@ def test_an_option_needs_the_measurements_of_itself_alone(checkout, config):
     assert "Measuring S1" not in plan
 
 
+def test_each_method_of_the_configuration_is_found_and_compared(checkout):
+    weights = "results/tiny/models"
+    for stage in NETWORKS:
+        checkout.touch(f"{weights}/{stage}.safetensors")
+    overlay = checkout.overlay("tiny.yaml", physics={"methods": {"tiny": {"weights": weights}}})
+    plan = checkout.run("--dry-run", "physics", "--configfile", overlay)
+    (compared,) = re.findall(r"Comparing the tracks of (.*) with the truth", plan)
+    assert sorted(compared.split(", ")) == ["CKF", "exatrkx", "tiny", "walkthrough"]
+    job = plan.split("Finding the tracks with tiny")[1].split("Job ")[0]
+    assert "results/methods/tiny/edges.parquet" in job
+    # The networks that are served are not touched by it.
+    assert plan.count("Exporting the ") == len(NETWORKS)
+
+
+def test_networks_of_a_method_that_are_not_there_are_named(checkout):
+    overlay = checkout.overlay("none.yaml", physics={"methods": {"new": {"weights": "nowhere"}}})
+    output = checkout.run("--dry-run", "physics", "--configfile", overlay, fails=True)
+    assert "nowhere/embedding.safetensors" in output and "Traceback" not in output
+
+
+def test_the_events_of_the_evaluation_are_made_in_parallel(checkout):
+    plan = checkout.run("--dry-run", "physics", "--configfile", "config/physics.yaml")
+    assert "Generating events 950 to 999 of the benchmark sample" in plan
+    assert "Measuring" not in plan
+
+
 @pytest.mark.parametrize(
     ("arguments", "planned"),
     [
@@ -58,6 +84,10 @@ def test_numbers_can_be_given_in_lists_and_in_sections_of_sections(checkout):
         (
             {"options": {"plot_overhead": {"serve": []}}},
             "options.plot_overhead: is a target of the workflow",
+        ),
+        (
+            {"physics": {"methods": {"ckf": {"radius": 2}}}},
+            "physics.methods.ckf: exatrkx, CKF, baseline are names of the workflow's own",
         ),
         ({"train": {"seed": 20231}}, "train.seed: 20231 is events.seed too"),
     ],

@@ -63,6 +63,7 @@ wildcard_constraints:
     option="|".join(OPTIONS),
     round=r"\d+",
     stage="|".join(NETWORKS),
+    method="|".join(config["physics"]["methods"]) or "none",
 
 
 def sample_config(sample):
@@ -92,8 +93,23 @@ def method_files(folder, *tables):
 # The track finders that are compared, and the files that hold what they found.
 METHODS = {
     "exatrkx": method_files("exatrkx", "tracks", "times", "edges"),
+    **{
+        name: method_files(f"methods/{name}", "tracks", "times", "edges")
+        for name in config["physics"]["methods"]
+    },
     "CKF": method_files("baseline", "tracks", "times"),
 }
+
+
+def method_pipeline(wildcards):
+    """The section `pipeline` of a track finder of `physics.methods`."""
+    return config["pipeline"] | config["physics"]["methods"][wildcards.method]
+
+
+def method_weights(wildcards):
+    """The trained networks of a track finder of `physics.methods`."""
+    folder = method_pipeline(wildcards)["weights"]
+    return [f"{folder}/{stage}.safetensors" for stage in NETWORKS]
 
 
 def timings(option, kind="parquet"):

@@ -1,6 +1,32 @@
 # How well each track finder of METHODS finds tracks: the table, its figures, an event display.
 
 
+rule find_tracks:
+    input:
+        events=manifests("benchmark"),
+        weights=method_weights,
+    output:
+        **method_files("methods/{method}", "tracks", "times", "edges"),
+    log:
+        f"{RESULTS}/logs/methods/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/methods/{{method}}.tsv"
+    conda:
+        ENVIRONMENT
+    # As the rule reference: it is timed, with `pipeline.threads`.
+    threads: ALL_CORES
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        pipeline=method_pipeline,
+        code=code_digest(CODE),
+    message:
+        "Finding the tracks with {wildcards.method}"
+    script:
+        "../scripts/find_tracks.py"
+
+
 rule physics_table:
     input:
         events=manifests("benchmark"),

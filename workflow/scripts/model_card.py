@@ -6,6 +6,10 @@ with logged(snakemake.log[0]):
     import tempfile
     from pathlib import Path
 
+    from exatrkx_service.pipeline.device import settle
+
+    settle(snakemake.params.pipeline["threads"])  # before the export imports torch
+
     from exatrkx_service.analysis.physics import (
         DEFINITIONS,
         physics_table,

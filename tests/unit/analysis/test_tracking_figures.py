@@ -31,7 +31,7 @@ def test_efficiencies_are_the_tables(physics):
     assert found == pytest.approx(np.array([[1 / 3, 1], [200, 1]]))
     assert ckf == pytest.approx(np.array([[2 / 3, 1], [230, 0]]))
     assert drawn_points(momentum)["ACTS CKF"] == [pytest.approx([2 + 2 / 3, 0.5])]
-    assert "ACTS CKF\n0.5000\n[0.0945, 0.9055]" in text_of(figure)
+    assert "ACTS CKF\n0.5000 [0.0945, 0.9055]" in text_of(figure)
     titles = [axes.get_title("left") for axes in figure.axes[::3]]
     assert [title.split(":")[0] for title in titles] == [
         *("A, all", "A, HNL decay products", "B, all", "B, HNL decay products"),
@@ -53,7 +53,7 @@ def test_rates_are_the_tables(physics):
     number = drawn_points(figure.axes[1])
     expected = [[3 + 1 / 3, 1], [5 + 1 / 3, 0], [6 + 2 / 3, 0]]
     assert np.array(number["Exa.TrkX"]) == pytest.approx(np.array(expected))
-    assert "Exa.TrkX\n0.3333" in text_of(figure)
+    assert "Exa.TrkX\n0.3333 [" in text_of(figure)
 
 
 def test_each_method_is_a_point_of_time_and_efficiency(physics):
@@ -65,8 +65,25 @@ def test_each_method_is_a_point_of_time_and_efficiency(physics):
 def test_methods_keep_their_colours_and_new_ones_get_their_own():
     styles = method_styles(["tiny", "CKF", "exatrkx", "reference", "CKF"])
     assert list(styles) == ["tiny", "CKF", "exatrkx", "reference"]
-    assert styles["CKF"]["color"] == method_styles(["CKF"])["CKF"]["color"]
+    assert styles["CKF"] == method_styles(["CKF"])["CKF"]
     assert len({style["color"] for style in styles.values()}) == 4
+    assert [style["name"] for style in styles.values()] == [
+        *("Exa.TrkX, tiny", "ACTS CKF", "Exa.TrkX", "Exa.TrkX, reference"),
+    ]
+
+
+@pytest.mark.parametrize(("slowest_ns", "scale"), [(8_000_000, "linear"), (80_000_000, "log")])
+def test_the_axis_of_times_is_logarithmic_where_methods_are_far_apart(slowest_ns, scale):
+    labels = [0] * 5 + [5] * 5
+    methods = {
+        "exatrkx": make_method(labels),
+        "reference": make_method(labels, duration_ns=slowest_ns),
+    }
+    table = physics_table([make_event()], methods, confidence_level=0.95, resamples=9)
+    axes = figures.efficiency_vs_time(table).axes[0]
+    low, high = axes.get_xlim()
+    assert axes.get_xscale() == scale
+    assert low < 4 < 2 * slowest_ns / 1e6 < high
 
 
 @pytest.mark.parametrize("draw", DRAWN)

@@ -1,5 +1,8 @@
 """The pipeline as a track finder: what it found, of which events, and in which steps."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,3 +62,15 @@ def test_the_reference_is_the_pipeline_as_a_track_finder(repository):
     table = physics_table(events, {"exatrkx": method}, confidence_level=0.95, resamples=10)
     row = table[(table.quantity == "technical_efficiency") & (table.population == "B")].iloc[0]
     assert row.total == 17 and row.value > 0.9
+
+
+def test_nothing_has_imported_torch_before_the_reference_settles_its_threads():
+    # torch and faiss read the number of threads when they are imported.
+    code = """
+import sys
+import exatrkx_service.analysis.physics, exatrkx_service.events.manifest
+import exatrkx_service.measure.job, exatrkx_service.measure.reference
+print({"torch", "faiss"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -65,9 +65,15 @@ _OPTION_COLOURS = {
     "S5": "#AA3377",
 }
 _MORE_COLOURS = ["#CCBB44", "#997700", "#994455", "#BBBBBB", "#004488"]
-# Of track finders: those that are known, and colours for more.
-_METHODS = {"exatrkx": ("Exa.TrkX", "#0072B2"), "CKF": ("ACTS CKF", "#D55E00")}
-_METHOD_COLOURS = ["#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555"]
+# Of track finders: those that are known, and colours and markers for more.
+_METHODS = {
+    "exatrkx": ("Exa.TrkX", "#0072B2", "o"),
+    "walkthrough": ("Exa.TrkX, walk-through", "#009E73", "s"),
+    "CKF": ("ACTS CKF", "#D55E00", "D"),
+}
+_MORE_METHODS = list(
+    zip(["#CC79A7", "#56B4E9", "#E69F00", "#555555", "#7A4A1E"], "^vPX*", strict=True)
+)
 _MARKERS = "osD^vPX*<>hp"
 
 RC = {
@@ -104,13 +110,15 @@ def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
 def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
     """Name, colour and marker of each track finder: fixed for those known, in order for others.
 
+    Others are named after their key of ``physics.methods``: each is the pipeline, too.
+
     Returns:
         Per method, in the order of their first appearance, ``name``, ``color`` and ``marker``.
     """
-    more = cycle(_METHOD_COLOURS)
+    more = cycle(_MORE_METHODS)
     styles = {}
-    for method, marker in zip(dict.fromkeys(methods), cycle(_MARKERS)):
-        name, colour = _METHODS.get(method) or (method, next(more))
+    for method in dict.fromkeys(methods):
+        name, colour, marker = _METHODS.get(method) or (f"Exa.TrkX, {method}", *next(more))
         styles[method] = {"name": name, "color": colour, "marker": marker}
     return styles
 

@@ -1,0 +1,23 @@
+"""Runs the pipeline of a method on every event: its tracks, edges and times."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    import tempfile
+    from pathlib import Path
+
+    from exatrkx_service.pipeline.device import settle
+
+    pipeline = snakemake.params.pipeline
+    settle(pipeline["threads"])  # before the export imports torch
+
+    from exatrkx_service.analysis.physics import read_truth
+    from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.measure.reference import run_reference
+    from exatrkx_service.models.export import export_all
+
+    events = read_truth(read_manifests(snakemake.input.events))
+    with tempfile.TemporaryDirectory() as repository:
+        export_all(Path(pipeline["weights"]), Path(repository), pipeline)
+        _, method = run_reference(events, Path(repository), pipeline)
+    method.write({name: snakemake.output[name] for name in ("tracks", "times", "edges")})
