@@ -1,6 +1,7 @@
 """Runs of the benchmark through Slurm, and what Slurm and the nodes say of them."""
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -48,6 +49,8 @@ class Run:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": "", **environment},
                 start_new_session=True,
+                # Where the tests run in the background, Ctrl-C is ignored, and that is inherited.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def wait_for_measuring(self) -> str:
