@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,25 @@ from exatrkx_service.serving.server import Server, token_headers
 
 PARTS = ("queue", "compute_input", "compute_infer", "compute_output")
 Counts = dict[str, dict[str, tuple[int, int]]]
+N_READINGS = 20  # at most, for somebody else may use the server too
+PAUSE_S = 0.05
 
 
 def read_counts(server: Server, models: Sequence[str]) -> Counts:
-    """Number of requests and time [ns] of each model's parts, since the server's start."""
+    """Number of requests and time [ns] of each model's parts, since the server's start.
+
+    Triton counts a request after it has answered it, so this reads until two readings agree.
+    """
+    counts = _read(server, models)
+    for _ in range(N_READINGS):
+        time.sleep(PAUSE_S)
+        previous, counts = counts, _read(server, models)
+        if counts == previous:
+            break
+    return counts
+
+
+def _read(server: Server, models: Sequence[str]) -> Counts:
     counts: Counts = {}
     with grpcclient.InferenceServerClient(server.grpc_url) as client:
         for model in models:

@@ -191,7 +191,7 @@ def test_the_card_says_what_was_measured(tmp_path):
         ({}, None),
         ({"device": "cuda"}, None),
         ({"radius": 1.5}, "radius 1.7 (pipeline.radius: 1.5)"),
-        ({"k_max": 9, "gnn_cut": 0.5}, "k_max 100 (pipeline.k_max: 9), gnn_cut 0.8 (pipeline.gnn_"),
+        ({"k_max": 9, "gnn_cut": 0.5}, "k_max 100 (pipeline.k_max: 9), gnn_cut 0.9 (pipeline.gnn_"),
     ],
 )
 def test_a_card_of_other_cuts_than_the_configuration_warns(config, change, expected):
