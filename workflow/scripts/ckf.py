@@ -3,6 +3,7 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]):
+    from exatrkx_service.analysis.physics import Method
     from exatrkx_service.baseline.ckf import find_tracks
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.measure.job import only_measurement
@@ -11,5 +12,4 @@ with logged(snakemake.log[0]):
     (folder,) = set(events.values())
     with only_measurement(print):
         tracks, times = find_tracks(folder, min(events), len(events))
-    tracks.to_parquet(snakemake.output.tracks, index=False)
-    times.to_parquet(snakemake.output.times, index=False)
+    Method(tracks, times).write({name: snakemake.output[name] for name in ("tracks", "times")})

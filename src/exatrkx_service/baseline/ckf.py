@@ -16,8 +16,14 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.baseline.settings import LARGE_RADIUS, CkfSettings
-from exatrkx_service.events.detector import FIELD_TESLA, SENSITIVE_VOLUMES, generic_detector
-from exatrkx_service.events.files import event_file
+from exatrkx_service.events.detector import (
+    FIELD_TESLA,
+    SENSITIVE_VOLUMES,
+    generic_detector,
+    magnetic_field,
+    make_sequencer,
+)
+from exatrkx_service.events.files import event_file, event_range
 from exatrkx_service.events.reader import EventFormatError, read_measurement_ids
 from exatrkx_service.pipeline.device import settle
 
@@ -59,13 +65,8 @@ def find_tracks(
         EventFormatError: a file of an event is missing or malformed.
         ValueError: the range of events is empty or starts below 0.
     """
-    if first_event < 0 or n_events < 1:
-        raise ValueError(
-            f"first_event {first_event}, n_events {n_events}: expected first_event of at least 0 "
-            "and n_events of at least 1"
-        )
+    event_ids = event_range(first_event, n_events)
     folder = Path(folder)
-    event_ids = range(first_event, first_event + n_events)
     space_points = {event: _space_points_of(folder, event) for event in event_ids}
     settle(threads=1)
     _run(folder, first_event, min(n_events, N_WARM_UP), settings)
@@ -92,14 +93,7 @@ def _run(
     folder: Path, first_event: int, n_events: int, settings: CkfSettings
 ) -> tuple[dict[int, list[list[int]]], list[tuple[int, str, int]]]:
     """Runs ACTS: measurements of each track of each event, and the stamps of the stopwatch."""
-    sequencer = examples.Sequencer(
-        events=n_events,
-        skip=first_event,
-        numThreads=1,
-        logLevel=_LEVEL,
-        trackFpes=False,
-        outputDir="",
-    )
+    sequencer = make_sequencer(first_event, n_events, threads=1, level=_LEVEL)
     sequencer.addReader(
         examples.CsvMeasurementReader(
             level=_LEVEL,
@@ -125,7 +119,7 @@ def _run(
 def _algorithms(settings: CkfSettings) -> list[list[examples.IAlgorithm]]:
     """The ACTS algorithms that make space points, then those of each step of ``STEPS``."""
     geometry = generic_detector().trackingGeometry()
-    field = acts.ConstantBField(acts.Vector3(0, 0, FIELD_TESLA * acts.UnitConstants.T))
+    field = magnetic_field()
     space_points = examples.SpacePointMaker(
         level=_LEVEL,
         trackingGeometry=geometry,

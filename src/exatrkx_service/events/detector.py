@@ -26,6 +26,25 @@ def generic_detector() -> acts.examples.GenericDetector:
     return acts.examples.GenericDetector(logLevel=_LEVEL)
 
 
+def magnetic_field() -> acts.ConstantBField:
+    """The solenoidal field of the detector: ``FIELD_TESLA`` along z."""
+    return acts.ConstantBField(acts.Vector3(0, 0, FIELD_TESLA * acts.UnitConstants.T))
+
+
+def make_sequencer(
+    first_event: int, n_events: int, threads: int, level: acts.logging.Level
+) -> acts.examples.Sequencer:
+    """An ACTS sequencer over events ``first_event`` to ``first_event + n_events - 1``."""
+    return acts.examples.Sequencer(
+        events=n_events,
+        skip=first_event,
+        numThreads=threads,
+        logLevel=level,
+        trackFpes=False,
+        outputDir="",
+    )
+
+
 def simulate(
     hepmc3: Path,
     folder: Path,
@@ -51,16 +70,9 @@ def simulate(
         threads: threads of the ACTS sequencer.
     """
     geometry = generic_detector().trackingGeometry()
-    field = acts.ConstantBField(acts.Vector3(0, 0, FIELD_TESLA * acts.UnitConstants.T))
+    field = magnetic_field()
     random = acts.examples.RandomNumbers(seed=seed)
-    sequencer = acts.examples.Sequencer(
-        events=n_events,
-        skip=first_event,
-        numThreads=threads,
-        logLevel=_LEVEL,
-        trackFpes=False,
-        outputDir="",
-    )
+    sequencer = make_sequencer(first_event, n_events, threads, _LEVEL)
     sequencer.addReader(
         acts_hepmc3.HepMC3Reader(
             level=_LEVEL,

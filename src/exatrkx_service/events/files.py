@@ -26,3 +26,17 @@ BARCODE_COLUMNS = (
 def event_file(folder: Path, event_id: int, kind: str) -> Path:
     """Path of one of an event's files, e.g. ``event000000007-hits.csv``."""
     return folder / f"event{event_id:09d}-{kind}.csv"
+
+
+def event_range(first_event: int, n_events: int) -> range:
+    """Numbers of ``n_events`` events from ``first_event`` on.
+
+    Raises:
+        ValueError: the range is empty or starts below 0.
+    """
+    if first_event < 0 or n_events < 1:
+        raise ValueError(
+            f"first_event {first_event}, n_events {n_events}: expected first_event of at least 0 "
+            "and n_events of at least 1"
+        )
+    return range(first_event, first_event + n_events)

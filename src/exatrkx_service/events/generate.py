@@ -10,7 +10,13 @@ import numpy as np
 
 from exatrkx_service.events.collisions import CollisionGenerator
 from exatrkx_service.events.detector import simulate
-from exatrkx_service.events.files import BARCODE_COLUMNS, EVENT_FILES, HNL_FILE, event_file
+from exatrkx_service.events.files import (
+    BARCODE_COLUMNS,
+    EVENT_FILES,
+    HNL_FILE,
+    event_file,
+    event_range,
+)
 from exatrkx_service.events.vertices import (
     Collision,
     barcodes,
@@ -40,14 +46,9 @@ def generate(
         PhysicsError: the configured process is impossible.
         ValueError: the range of events is empty or starts below 0.
     """
-    if first_event < 0 or n_events < 1:
-        raise ValueError(
-            f"first_event {first_event}, n_events {n_events}: expected first_event of at least 0 "
-            "and n_events of at least 1"
-        )
+    event_ids = event_range(first_event, n_events)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    event_ids = range(first_event, first_event + n_events)
     generator = CollisionGenerator(config)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
         work = Path(name)
