@@ -7,6 +7,8 @@ import threading
 import faiss
 import numpy as np
 
+BLOCK = 96  # points whose neighbours are searched together; 64 to 128 are equally fast
+
 _local = threading.local()
 
 
@@ -19,10 +21,10 @@ def build_edges(
     the radius: the fixed-radius search with a cap of the Exa.TrkX pipeline (EPJC 81, 876, 2021).
 
     Args:
-        embedding: float32 (N, D), C-contiguous.
+        embedding: float32 (N, D), finite.
         radius: largest Euclidean distance of a pair, exclusive.
         k_max: largest number of neighbours per point.
-        device: ``cpu`` (``range_search`` of an exact flat index) or ``cuda`` (k-nearest search of
+        device: ``cpu`` (``range_search`` of exact flat indices) or ``cuda`` (k-nearest search of
             the GPU's flat index, which has no range search, cut at the radius).
 
     Returns:
@@ -32,38 +34,57 @@ def build_edges(
     if n < 2:
         return np.empty((2, 0), dtype=np.int64)
     search = _range_search if device == "cpu" else _knn_search_gpu
-    points, neighbours, capped = search(np.ascontiguousarray(embedding), radius, k_max)
-    if capped:
-        # Where a list was cut, j may be in i's list and i not in j's: sort each pair, once.
-        other = points != neighbours
-        low = np.minimum(points[other], neighbours[other])
-        high = np.maximum(points[other], neighbours[other])
-        key = np.unique(low * n + high)
-    else:
-        # All lists are complete, so each pair is there twice: the half with i < j holds each once.
-        half = points < neighbours
-        key = points[half] * n + neighbours[half]
-        key.sort()
+    first, second = search(np.ascontiguousarray(embedding), radius, k_max)
+    key = np.unique(np.minimum(first, second) * n + np.maximum(first, second))
     return np.stack(np.divmod(key, n))
 
 
 def _range_search(
     embedding: np.ndarray, radius: float, k_max: int
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """All neighbours of each point within the radius, at most the ``k_max`` nearest of each."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each pair within the radius that the cap leaves, once: two arrays of indices.
+
+    Points are searched in the order of their first principal component. Within the radius of a
+    block of them are only points whose component is, and of these only the later ones are
+    searched, for each pair once: less than a fifth of all pairs in an event.
+    """
     n = len(embedding)
-    index = faiss.IndexFlatL2(embedding.shape[1])
-    index.add(embedding)
-    limits, distances, neighbours = index.range_search(embedding, radius * radius)
-    counts = np.diff(limits.astype(np.int64))
-    points = np.repeat(np.arange(n), counts)
-    # A point is its own nearest neighbour, so a complete list has up to k_max + 1 entries.
-    if counts.max(initial=0) <= k_max + 1:
-        return points, neighbours, False
-    order = np.lexsort((neighbours, distances, points))
-    rank = np.arange(len(points)) - np.repeat(limits[:-1].astype(np.int64), counts)
-    kept = order[rank <= k_max]
-    return points[kept], neighbours[kept], True
+    centred = embedding.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    component = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1]
+    order = np.argsort(component, kind="stable")
+    component, embedding = component[order], embedding[order]
+    ends = np.searchsorted(component, component + radius, side="right")
+    pairs = []
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        index = faiss.IndexFlatL2(embedding.shape[1])
+        index.add(embedding[start : ends[stop - 1]])
+        limits, distances, neighbours = index.range_search(embedding[start:stop], radius * radius)
+        points = np.repeat(np.arange(stop - start), np.diff(limits.astype(np.int64)))
+        later = points < neighbours
+        pairs.append((points[later] + start, neighbours[later] + start, distances[later]))
+    first, second, distances = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+    kept = _capped(first, second, distances, n, k_max)
+    return order[first[kept]], order[second[kept]]
+
+
+def _capped(
+    first: np.ndarray, second: np.ndarray, distances: np.ndarray, n: int, k_max: int
+) -> np.ndarray | slice:
+    """Which pairs have a point that is among the ``k_max`` nearest of the other; an index."""
+    counts = np.bincount(first, minlength=n) + np.bincount(second, minlength=n)
+    if counts.max() <= k_max:
+        return slice(None)
+    points, neighbours = np.concatenate([first, second]), np.concatenate([second, first])
+    near = counts[points] <= k_max
+    cut = np.flatnonzero(~near)  # only their lists are sorted
+    points, neighbours = points[cut], neighbours[cut]
+    order = np.lexsort((neighbours, distances[cut % len(distances)], points))
+    counts = counts[counts > k_max]
+    rank = np.arange(len(cut)) - np.repeat(np.cumsum(counts) - counts, counts)
+    near[cut[order]] = rank < k_max
+    return near[: len(first)] | near[len(first) :]
 
 
 def _gpu() -> faiss.StandardGpuResources:
@@ -75,10 +96,10 @@ def _gpu() -> faiss.StandardGpuResources:
 
 def _knn_search_gpu(
     embedding: np.ndarray, radius: float, k_max: int
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The ``k_max`` nearest neighbours of each point on the GPU, cut at the radius."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each point and its at most ``k_max`` neighbours on the GPU, cut at the radius."""
     n = len(embedding)
     distances, neighbours = faiss.knn_gpu(_gpu(), embedding, embedding, min(k_max + 1, n))
-    inside = distances < radius * radius
-    points = np.broadcast_to(np.arange(n)[:, None], inside.shape)[inside]
-    return points, neighbours[inside], True
+    points = np.broadcast_to(np.arange(n)[:, None], neighbours.shape)
+    kept = (distances < radius * radius) & (points != neighbours)
+    return points[kept], neighbours[kept]

@@ -1,9 +1,12 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from exatrkx_service.pipeline import building
 from exatrkx_service.pipeline.building import build_edges
 
 # Multiples of 1/8: all squared distances are exact in float32, so brute force must agree.
@@ -31,9 +34,15 @@ def brute_force(points, radius, k_max):
 
 
 @settings(deadline=None, max_examples=60)
-@given(points=POINTS, radius=st.sampled_from([0.3, 1.05, 2.55]), k_max=st.sampled_from([1, 3, 50]))
-def test_agrees_with_brute_force(points, radius, k_max):
-    edges = build_edges(points, radius, k_max)
+@given(
+    points=POINTS,
+    radius=st.sampled_from([0.3, 1.05, 2.55]),
+    k_max=st.sampled_from([1, 3, 50]),
+    block=st.sampled_from([1, 5, building.BLOCK]),
+)
+def test_agrees_with_brute_force(points, radius, k_max, block):
+    with mock.patch.object(building, "BLOCK", block):
+        edges = build_edges(points, radius, k_max)
     found = list(map(tuple, edges.T.tolist()))
     sure, possible = brute_force(points, radius, k_max)
     if len(points) == len(np.unique(points, axis=0)):  # a copy of a point may take its own place
@@ -53,6 +62,26 @@ def test_takes_arrays_that_are_not_contiguous():
     expected = build_edges(np.ascontiguousarray(points[:, ::2]), 2.5, 50)
     assert expected.shape[1] > 0
     np.testing.assert_array_equal(build_edges(points[:, ::2], 2.5, 50), expected)
+
+
+@pytest.mark.parametrize("radius", [0.2, 0.6, 3.0])
+@pytest.mark.parametrize("k_max", [5, 40, 1000])
+def test_events_of_several_blocks_agree_with_brute_force(radius, k_max):
+    generator = np.random.default_rng(3)
+    # On a lattice, so that distances are exact, and moved far away from the origin.
+    points = generator.integers(-30, 30, (350, 4)).astype(np.float32) / 16 + 64
+    points = np.unique(points, axis=0)
+    generator.shuffle(points)
+    assert len(points) > 3 * building.BLOCK
+    found = set(map(tuple, build_edges(points, radius, k_max).T.tolist()))
+    sure, possible = brute_force(points, radius, k_max)
+    assert sure <= found <= possible
+
+
+@pytest.mark.parametrize("dimension", [1, 8])
+def test_points_that_all_coincide_are_all_joined(dimension):
+    edges = build_edges(np.full((200, dimension), 3.0, np.float32), 0.5, 1000)
+    assert edges.shape == (2, 200 * 199 // 2)
 
 
 def test_a_pair_is_kept_if_either_point_lists_the_other():
