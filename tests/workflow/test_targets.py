@@ -48,6 +48,18 @@ def test_networks_of_a_method_that_are_not_there_are_named(checkout):
     assert "nowhere/embedding.safetensors" in output and "Traceback" not in output
 
 
+def test_the_report_shows_the_training_of_the_networks_that_are_used(checkout):
+    drawn = "Drawing the training of the networks in results/figures"
+    assert drawn in checkout.run("--dry-run", "report")
+    own = checkout.overlay("own.yaml", pipeline={"weights": "results/models"})
+    plan = checkout.run("--dry-run", "report", "--configfile", own)
+    assert drawn in plan and "Training the gnn network" in plan
+    for stage in NETWORKS:
+        checkout.touch(f"results/elsewhere/{stage}.safetensors")
+    bare = checkout.overlay("bare.yaml", pipeline={"weights": "results/elsewhere"})
+    assert drawn not in checkout.run("--dry-run", "report", "--configfile", bare)
+
+
 def test_the_events_of_the_evaluation_are_made_in_parallel(checkout):
     plan = checkout.run("--dry-run", "physics", "--configfile", "config/physics.yaml")
     assert "Generating events 950 to 999 of the benchmark sample" in plan

@@ -54,9 +54,18 @@ PHYSICS_FIGURES = {
     "efficiency_vs_time": "Tracking performance",
     "event_display": "Event display",
 }
+TRAINING_FIGURES = ("learning_curves", "efficiency_vs_cut")
+REPORT_FIGURES = [*FIGURES, *PHYSICS_FIGURES]
+# Networks from elsewhere may come without the tables of their training.
+if (
+    config["pipeline"]["weights"] == f"{RESULTS}/models"
+    or Path(config["pipeline"]["weights"], "cuts.csv").is_file()
+):
+    REPORT_FIGURES += TRAINING_FIGURES
 
 
 wildcard_constraints:
+    folder="models|figures",
     sample="benchmark|train",
     first=r"\d+",
     last=r"\d+",
@@ -112,6 +121,13 @@ def method_weights(wildcards):
     return [f"{folder}/{stage}.safetensors" for stage in NETWORKS]
 
 
+def trained_networks(wildcards):
+    """The folder of networks whose training the figures in `folder` show."""
+    return {"models": f"{RESULTS}/models", "figures": config["pipeline"]["weights"]}[
+        wildcards.folder
+    ]
+
+
 def timings(option, kind="parquet"):
     """The raw samples of one option, one file per round; kind "json": their provenance."""
     return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]
@@ -127,9 +143,10 @@ def turn(wildcards):
 def stage_settings(wildcards):
     """What one network depends on of the section `train`."""
     train, stage = config["train"], wildcards.stage
-    shared = ("seed", "validation_fraction", "patience", "learning_rate")
+    shared = ("seed", "validation_fraction", "patience")
     return {key: train[key] for key in shared} | {
         "network": train["networks"][stage],
         "epochs": train["epochs"][stage],
+        "learning_rate": train["learning_rate"][stage],
         "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
     }

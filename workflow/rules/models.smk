@@ -57,27 +57,30 @@ rule choose_cuts:
         "../scripts/choose_cuts.py"
 
 
+# In `models` of the networks trained here, in `figures` of those that the pipeline uses.
 rule plot_training:
     input:
-        curves=expand(rules.train_network.output.curve, stage=NETWORKS),
-        scan=rules.choose_cuts.output.scan,
+        curves=lambda wildcards: [
+            f"{trained_networks(wildcards)}/{stage}.curve.csv" for stage in NETWORKS
+        ],
+        scan=lambda wildcards: f"{trained_networks(wildcards)}/cuts.csv",
     output:
         learning_curves=report(
-            f"{RESULTS}/models/learning_curves.png",
+            f"{RESULTS}/{{folder}}/learning_curves.png",
             caption="../report/learning_curves.rst",
             category="Training",
         ),
         efficiency_vs_cut=report(
-            f"{RESULTS}/models/efficiency_vs_cut.png",
+            f"{RESULTS}/{{folder}}/efficiency_vs_cut.png",
             caption="../report/efficiency_vs_cut.rst",
             category="Training",
         ),
         pdf=expand(
-            f"{RESULTS}/models/{{figure}}.pdf",
-            figure=("learning_curves", "efficiency_vs_cut"),
+            f"{RESULTS}/{{{{folder}}}}/{{figure}}.pdf",
+            figure=TRAINING_FIGURES,
         ),
     log:
-        f"{RESULTS}/logs/train/plot_training.log",
+        f"{RESULTS}/logs/train/plot_{{folder}}.log",
     conda:
         ENVIRONMENT
     threads: 1
@@ -87,7 +90,7 @@ rule plot_training:
     params:
         stages=NETWORKS,
     message:
-        "Drawing the figures of the training"
+        "Drawing the training of the networks in {RESULTS}/{wildcards.folder}"
     script:
         "../scripts/plot_training.py"
 
@@ -123,7 +126,7 @@ rule train:
         rules.model_card.input.weights,
         rules.model_card.output,
         rules.choose_cuts.output,
-        rules.plot_training.output,
+        expand(rules.plot_training.output, folder="models"),
     localrule: True
     message:
         "The trained networks are in {RESULTS}/models; use them at their working point with"

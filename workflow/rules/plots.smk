@@ -51,12 +51,8 @@ rule plots:
 
 rule write_report:
     input:
-        figures=expand(
-            f"{RESULTS}/figures/{{figure}}.png", figure=[*FIGURES, *PHYSICS_FIGURES]
-        ),
-        captions=expand(
-            "workflow/report/{figure}.rst", figure=[*FIGURES, *PHYSICS_FIGURES]
-        ),
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=REPORT_FIGURES),
+        captions=expand("workflow/report/{figure}.rst", figure=REPORT_FIGURES),
         summary=rules.summarise.output.summary,
         breakdown=rules.summarise.output.breakdown,
         provenance=rules.summarise.output.provenance,

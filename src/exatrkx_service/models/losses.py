@@ -19,7 +19,10 @@ from exatrkx_service.models.features import orient_edges
 from exatrkx_service.pipeline.building import build_edges
 
 HNL_WEIGHT = 5.0  # weight of an edge of an HNL decay product in the losses
-ATTRACTION = 3.0  # weight of attraction against repulsion in the embedding's loss
+# True edges almost as long as the margin are lost at the radius, and are few: those of tracks that
+# begin far from the beam. Without a weight of their own most of the loss is in short ones.
+TAIL_WEIGHT = 300.0  # of the squared distance beyond the tail's start
+TAIL_START = 0.6  # in units of the margin
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,12 @@ class Loss:
 def embedding_loss(network: nn.Module, event: TrainingEvent, margin: float, k_max: int) -> Loss:
     """Consecutive points attract; points of different particles repel within the margin.
 
-    What is minimised has the mean repulsion of the pairs within the margin. As a network gets
-    better these get fewer, and the hardest ones stay: their mean does not tell a good network from
-    a bad one. So what is shown has the sum over them, per true edge.
+    The attraction grows with the squared distance, and much faster from ``TAIL_START`` on.
+
+    What is minimised does not tell a good network from a bad one: its mean repulsion is that of the
+    hardest pairs, which stay, and all of it changes with the scale of the embedding. What is shown
+    is the cost of a true edge, the mean number of false edges that are shorter: a radius that keeps
+    the one lets in the others. Those beyond the margin are not counted.
 
     Args:
         network: the embedding.
@@ -54,13 +60,13 @@ def embedding_loss(network: nn.Module, event: TrainingEvent, margin: float, k_ma
     false = torch.from_numpy(edges[:, ~same_particle(event, edges)]).to(device)
     true = torch.from_numpy(event.truth_edges).to(device)
     weight = torch.from_numpy(_edge_weight(event, event.truth_edges)).to(device)
-    attract = (weight * _distance_squared(embedding, true)).sum() / weight.sum().clamp(min=1)
-    gap = margin - torch.sqrt(_distance_squared(embedding, false) + 1e-9)
-    repel = torch.relu(gap).square().sum()
-    return Loss(
-        ATTRACTION * attract + repel / max(1, false.shape[1]),
-        (ATTRACTION * attract + repel / max(1, true.shape[1])).detach(),
-    )
+    distance, false_distance = _distance(embedding, true), _distance(embedding, false)
+    tail = torch.relu(distance - TAIL_START * margin).square()
+    pull = distance.square() + TAIL_WEIGHT * tail
+    repel = torch.relu(margin - false_distance).square().sum() / max(1, false.shape[1])
+    shorter = torch.searchsorted(false_distance.detach().sort().values, distance.detach())
+    total = weight.sum().clamp(min=1)
+    return Loss((weight * pull).sum() / total + repel, (weight * shorter).sum() / total)
 
 
 def filtering_loss(network: nn.Module, event: TrainingEvent, built: np.ndarray) -> Loss:
@@ -105,9 +111,9 @@ def _edge_weight(event: TrainingEvent, edges: np.ndarray) -> np.ndarray:
     return np.where(hnl, np.float32(HNL_WEIGHT), np.float32(1.0))
 
 
-def _distance_squared(embedding: Tensor, edges: Tensor) -> Tensor:
+def _distance(embedding: Tensor, edges: Tensor) -> Tensor:
     difference = embedding.index_select(0, edges[0]) - embedding.index_select(0, edges[1])
-    return difference.square().sum(dim=1)
+    return torch.linalg.vector_norm(difference, dim=1)
 
 
 def _cross_entropy(

@@ -1,9 +1,9 @@
 """Training of the three networks, one after the other: embedding, filter, GNN.
 
 After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). The settings of a stage are those of the section
-``train`` of the configuration that it depends on: ``seed``, ``validation_fraction``,
-``learning_rate``, ``patience``, its own ``epochs`` and the arguments of its ``network``, and the
-``cuts`` that make the edges it learns on.
+``train`` of the configuration that it depends on: ``seed``, ``validation_fraction``, ``patience``,
+its own ``epochs``, ``learning_rate`` and the arguments of its ``network``, and the ``cuts`` that
+make the edges it learns on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from exatrkx_service.models.features import edge_features, node_features, orient
 from exatrkx_service.models.fitting import ProgressFunction, best_epoch, fit
 from exatrkx_service.models.graphs import GraphBuilder, edge_metrics, edge_scores, embedded_edges
 from exatrkx_service.models.losses import (
-    ATTRACTION,
     HNL_WEIGHT,
+    TAIL_START,
+    TAIL_WEIGHT,
     Loss,
     embedding_loss,
     filtering_loss,
@@ -221,7 +222,8 @@ class _Stage:
             "n_validation_events": len(self.validation),
             "max_overlays": MAX_OVERLAYS,
             "hnl_weight": HNL_WEIGHT,
-            "attraction": ATTRACTION,
+            "tail_weight": TAIL_WEIGHT,
+            "tail_start": TAIL_START,
         } | settings["cuts"]
         # For the checkpoint alone: the weights' header says what was chosen, not what was found.
         arrays = (array for event in sample for array in vars(event).values())

@@ -21,7 +21,7 @@ def build_edges(
     the radius: the fixed-radius search with a cap of the Exa.TrkX pipeline (EPJC 81, 876, 2021).
 
     Args:
-        embedding: float32 (N, D), finite.
+        embedding: float32 (N, D); a point that is not finite has no neighbours.
         radius: largest Euclidean distance of a pair, exclusive.
         k_max: largest number of neighbours per point.
         device: ``cpu`` (``range_search`` of exact flat indices) or ``cuda`` (k-nearest search of
@@ -49,7 +49,7 @@ def _range_search(
     searched, for each pair once: less than a fifth of all pairs in an event.
     """
     n = len(embedding)
-    centred = embedding.astype(np.float64)
+    centred = np.where(np.isfinite(embedding), embedding, 0.0).astype(np.float64)
     centred -= centred.mean(axis=0)
     component = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -1]
     order = np.argsort(component, kind="stable")

@@ -88,3 +88,11 @@ def test_a_pair_is_kept_if_either_point_lists_the_other():
     # The nearest neighbour of 2 is 1, of 1 it is 0: with k_max 1 both pairs stay.
     points = np.array([[0.0], [1.0], [2.5]], np.float32)
     np.testing.assert_array_equal(build_edges(points, 5.0, 1), [[0, 1], [1, 2]])
+
+
+def test_points_that_are_not_finite_have_no_neighbours():
+    points = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
+    bad = np.array([[np.nan] * 4, [np.inf, 0, 0, 0]], np.float32)
+    expected = build_edges(points, 1.0, 50)
+    assert expected.shape[1] > 0
+    np.testing.assert_array_equal(build_edges(np.concatenate([points, bad]), 1.0, 50), expected)
