@@ -19,10 +19,11 @@ from exatrkx_service.models.features import orient_edges
 from exatrkx_service.pipeline.building import build_edges
 
 HNL_WEIGHT = 5.0  # weight of an edge of an HNL decay product in the losses
-# True edges almost as long as the margin are lost at the radius, and are few: those of tracks that
-# begin far from the beam. Without a weight of their own most of the loss is in short ones.
+MARGIN = 1.2  # distance from which on a pair does not repel any more, in units of the radius
+# True edges about as long as the radius are lost, and are few: those of tracks that begin far from
+# the beam. Without a weight of their own most of the loss is in short ones.
 TAIL_WEIGHT = 300.0  # of the squared distance beyond the tail's start
-TAIL_START = 0.6  # in units of the margin
+TAIL_START = 0.7  # in units of the radius
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Loss:
     shown: Tensor
 
 
-def embedding_loss(network: nn.Module, event: TrainingEvent, margin: float, k_max: int) -> Loss:
+def embedding_loss(network: nn.Module, event: TrainingEvent, radius: float, k_max: int) -> Loss:
     """Consecutive points attract; points of different particles repel within the margin.
 
     The attraction grows with the squared distance, and much faster from ``TAIL_START`` on.
@@ -51,17 +52,18 @@ def embedding_loss(network: nn.Module, event: TrainingEvent, margin: float, k_ma
     Args:
         network: the embedding.
         event: the event.
-        margin: distance from which on a pair does not repel any more.
+        radius: the radius of building.
         k_max: at most this many neighbours of a point repel it.
     """
     device = device_of(network)
+    margin = MARGIN * radius
     embedding = network(torch.from_numpy(event.space_points).to(device))
     edges = build_edges(embedding.detach().cpu().numpy(), margin, k_max, device.type)
     false = torch.from_numpy(edges[:, ~same_particle(event, edges)]).to(device)
     true = torch.from_numpy(event.truth_edges).to(device)
     weight = torch.from_numpy(_edge_weight(event, event.truth_edges)).to(device)
     distance, false_distance = _distance(embedding, true), _distance(embedding, false)
-    tail = torch.relu(distance - TAIL_START * margin).square()
+    tail = torch.relu(distance - TAIL_START * radius).square()
     pull = distance.square() + TAIL_WEIGHT * tail
     repel = torch.relu(margin - false_distance).square().sum() / max(1, false.shape[1])
     shorter = torch.searchsorted(false_distance.detach().sort().values, distance.detach())

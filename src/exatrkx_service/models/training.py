@@ -24,6 +24,7 @@ from exatrkx_service.models.fitting import ProgressFunction, best_epoch, fit
 from exatrkx_service.models.graphs import GraphBuilder, edge_metrics, edge_scores, embedded_edges
 from exatrkx_service.models.losses import (
     HNL_WEIGHT,
+    MARGIN,
     TAIL_START,
     TAIL_WEIGHT,
     Loss,
@@ -59,13 +60,13 @@ def train_embedding(
     checkpoint: Path | None = None,
     progress: ProgressFunction | None = None,
 ) -> dict[str, Any]:
-    """Trains the embedding: consecutive points attract, other pairs within the radius repel.
+    """Trains the embedding: consecutive points attract, other pairs that are near repel.
 
     Args:
         events: folder of each training event, with truth, by its number.
         destination: weights file to write (safetensors); the learning curve goes beside it, see
             ``curve_path``.
-        settings: see above; the cut ``radius`` is the margin within which pairs repel.
+        settings: see above; pairs repel up to a little more than the cut ``radius``.
         device: ``cpu``, on which a seed and a number of threads give one set of weights, or
             ``cuda``.
         cache: npz file that keeps the events' arrays between stages and runs.
@@ -222,6 +223,7 @@ class _Stage:
             "n_validation_events": len(self.validation),
             "max_overlays": MAX_OVERLAYS,
             "hnl_weight": HNL_WEIGHT,
+            "margin": MARGIN,
             "tail_weight": TAIL_WEIGHT,
             "tail_start": TAIL_START,
         } | settings["cuts"]

@@ -104,6 +104,15 @@ def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, i
     assert "(double majority)" in text
 
 
+def test_the_page_says_whether_the_tracks_of_all_options_are_those_that_are_judged(page, synthetic):
+    sentence = "Every option gave the tracks of <code>exatrkx</code>"
+    good = summarise(*synthetic, **BOOTSTRAP)
+    assert sentence in page((good, breakdown(*synthetic, **BOOTSTRAP)), {})
+    bad = good.assign(tracks_identical=good.option != good.option.iloc[-1])
+    html = page((bad, breakdown(*synthetic, **BOOTSTRAP)), {})
+    assert sentence not in html and "Not every option gave the tracks" in html
+
+
 def test_a_commit_with_changes_on_top_is_not_checked_out(page, tables, image):
     provenance = PROVENANCE | {"common": {"git_commit": "0123abc-dirty"}}
     text = page(tables, {"comparison": image}, provenance=provenance)
