@@ -93,11 +93,12 @@ def test_every_output_is_there(results):
         *("comparison", "overhead", "latency_vs_concurrency", "throughput_vs_concurrency"),
         *("latency_distribution", "time_vs_space_points", "ensemble_timeline"),
         *("efficiency", "fake_and_duplicate_rates", "efficiency_vs_time", "event_display"),
+        *("learning_curves", "efficiency_vs_cut"),
     ):
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     page = (results / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 11
+    assert page.count("data:image/png;base64,") == 13
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["common"]["software"]["torch"] and provenance["common"]["machine"]["cpu"]
     assert (results / "logs" / "measure" / "S4_round1.server.log").stat().st_size > 0

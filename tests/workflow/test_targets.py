@@ -158,8 +158,9 @@ def test_a_corrupt_weights_file_is_named(make_checkout):
     assert not (checkout.folder / "model_repo/gnn/1/model.pt").exists()
 
 
-def test_networks_whose_card_speaks_of_other_cuts_warn(make_checkout):
+def test_networks_whose_card_speaks_of_other_cuts_warn(make_checkout, config):
     checkout = make_checkout()
-    other = checkout.run("export", "--config", "pipeline={radius: 1.5}")
-    assert "warning: " in other and "radius 1.7 (pipeline.radius: 1.5)" in other
+    other = checkout.run("export", "--config", "pipeline={radius: 9.5}")
+    radius = config["pipeline"]["radius"]
+    assert "warning: " in other and f"radius {radius} (pipeline.radius: 9.5)" in other
     assert "measured at other cuts" not in checkout.run("export", "--forceall")

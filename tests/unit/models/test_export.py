@@ -186,20 +186,17 @@ def test_the_card_says_what_was_measured(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({}, None),
-        ({"device": "cuda"}, None),
-        ({"radius": 1.5}, "radius 1.7 (pipeline.radius: 1.5)"),
-        ({"k_max": 9, "gnn_cut": 0.5}, "k_max 100 (pipeline.k_max: 9), gnn_cut 0.9 (pipeline.gnn_"),
-    ],
+    "change", [{}, {"device": "cuda"}, {"radius": 9.5}, {"k_max": 9, "gnn_cut": 0.01}]
 )
-def test_a_card_of_other_cuts_than_the_configuration_warns(config, change, expected):
-    warning = card_warning(WEIGHTS, config["pipeline"] | change)
-    if expected is None:
+def test_a_card_of_other_cuts_than_the_configuration_warns(config, change):
+    shipped = config["pipeline"]
+    warning = card_warning(WEIGHTS, shipped | change)
+    if "device" in change or not change:
         assert warning is None
     else:
-        assert "model_card.json: measured at other cuts" in warning and expected in warning
+        expected = [f"{k} {shipped[k]} (pipeline.{k}: {value})" for k, value in change.items()]
+        assert "model_card.json: measured at other cuts" in warning
+        assert warning.endswith(", ".join(expected))
 
 
 def test_a_card_that_cannot_be_read_warns_and_none_does_not(tmp_path, config):
