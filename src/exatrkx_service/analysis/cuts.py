@@ -74,8 +74,8 @@ def scan_cuts(
 
     Returns:
         One row per cut and value, with ``CUTS_COLUMNS``: the edges that pass, as
-        ``models.graphs.edge_metrics`` (of HNL decay products those in A), the technical efficiencies (for the cuts of the labelings
-        alone) and whether the value is the one chosen.
+        ``models.graphs.edge_metrics`` (of HNL decay products those in A), the technical
+        efficiencies (for the cuts of the labelings alone) and whether the value is the one chosen.
 
     Raises:
         WeightsError: a network cannot be used.
