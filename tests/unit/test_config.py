@@ -24,7 +24,7 @@ SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
 NAMED = ("options", "physics.methods")  # mappings whose keys are names of the user's own
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
-OVERLAYS = ("smoke", "physics", "tiny", "reference", "ttbar", "v100", "perlmutter")
+OVERLAYS = ("smoke", "physics", "presets", "tiny", "reference", "ttbar", "v100", "perlmutter")
 
 
 def put(config: dict, key: str, value) -> dict:
