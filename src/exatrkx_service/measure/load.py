@@ -135,7 +135,10 @@ def run_load(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        # In slices: the kernel may give a signal to a thread of gRPC, which does not wake this one,
+        # and Python handles signals here alone.
+        while thread.is_alive():
+            thread.join(0.5)
     if errors:
         raise errors[0]
     return samples

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ def serve(order: dict[str, Any]) -> None:
                 "version": server.version,
             },
         )
-        server.process.wait()
+        # In slices: see ``run_load``.
+        while server.process.poll() is None:
+            time.sleep(0.5)
         server.check_alive()
 
 

@@ -1,3 +1,7 @@
+import os
+import signal
+import threading
+import time
 from collections import Counter
 
 import numpy as np
@@ -9,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from exatrkx_service.measure.load import hash_labels, pick_warmup, run_load
 from exatrkx_service.measure.rows import tidy
 from exatrkx_service.pipeline.pipeline import Pipeline
+from exatrkx_service.serving.process import sigterm_as_exit
 
 EVENTS = {7: np.zeros((3, 3), np.float32), 9: np.zeros((0, 3), np.float32)}
 
@@ -108,3 +113,25 @@ def test_the_warm_up_spans_the_sizes():
     events = {i: np.zeros((i, 3)) for i in range(50)}
     assert list(pick_warmup(events, 3)) == [0, 24, 49]
     assert list(pick_warmup({4: np.zeros((1, 3))}, 10)) == [4]
+
+
+def test_a_signal_that_another_thread_takes_ends_the_load():
+    done, too_late = threading.Event(), []
+
+    def take_the_signal(tensors, watch, request_id):
+        if "first" in request_id:
+            # As a thread of gRPC may: the main thread has it blocked, so the kernel gives it here.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            time.sleep(0.5)  # until the main thread waits for this one
+            os.kill(os.getpid(), signal.SIGTERM)
+            if not done.wait(20):
+                too_late.append(1)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with pytest.raises(SystemExit), sigterm_as_exit():
+            load(take_the_signal, concurrency=1)
+        assert not too_late
+    finally:
+        done.set()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

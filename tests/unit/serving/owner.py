@@ -17,4 +17,6 @@ with (
     ) as server,
 ):
     print(server.process.pid, server.grpc_url, flush=True)
-    time.sleep(120)
+    # In slices, as the jobs wait: the signal may come to a thread of gRPC.
+    for _ in range(600):
+        time.sleep(0.2)
