@@ -24,9 +24,11 @@ def accounted(output: str) -> pd.DataFrame:
     """What the accounting knows of the jobs of a run, from the output of Snakemake."""
     (run_id,) = {line.split()[-1] for line in output.splitlines() if "SLURM run ID" in line}
     columns = ["id", "comment", "node", "start", "end", "state"]
-    command = ("sacct", "-X", "-n", "-P", "--name", run_id)
+    # Without a time sacct tells of the jobs since midnight.
+    command = ("sacct", "-X", "-n", "-P", "--name", run_id, "--starttime=now-1days")
     lines = ask(*command, "--format=JobID,Comment,NodeList,Start,End,State").splitlines()
     jobs = pd.DataFrame([line.split("|") for line in lines], columns=columns)
+    assert len(jobs), "the accounting knows of no job"
     return jobs.assign(start=pd.to_datetime(jobs.start), end=pd.to_datetime(jobs.end))
 
 
