@@ -128,7 +128,7 @@ def test_plots_are_made_from_existing_timings_and_tracks(smoke, results):
     for path in results.glob("figures/*"):
         path.unlink()
     smoke.run("plots", "physics", *SMOKE)
-    assert len(list(results.glob("figures/*.png"))) == 11
+    assert len(list(results.glob("figures/*.png"))) == 13
     assert before == {path: path.stat().st_mtime_ns for path in made}
 
 

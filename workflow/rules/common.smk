@@ -55,13 +55,14 @@ PHYSICS_FIGURES = {
     "event_display": "Event display",
 }
 TRAINING_FIGURES = ("learning_curves", "efficiency_vs_cut")
-REPORT_FIGURES = [*FIGURES, *PHYSICS_FIGURES]
 # Networks from elsewhere may come without the tables of their training.
-if (
-    config["pipeline"]["weights"] == f"{RESULTS}/models"
+NETWORK_FIGURES = (
+    TRAINING_FIGURES
+    if config["pipeline"]["weights"] == f"{RESULTS}/models"
     or Path(config["pipeline"]["weights"], "cuts.csv").is_file()
-):
-    REPORT_FIGURES += TRAINING_FIGURES
+    else ()
+)
+REPORT_FIGURES = (*FIGURES, *PHYSICS_FIGURES, *NETWORK_FIGURES)
 
 
 wildcard_constraints:

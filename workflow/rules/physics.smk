@@ -95,7 +95,7 @@ rule physics:
         rules.physics_table.output,
         expand(
             f"{RESULTS}/figures/{{figure}}.{{format}}",
-            figure=PHYSICS_FIGURES,
+            figure=(*PHYSICS_FIGURES, *NETWORK_FIGURES),
             format=["png", "pdf"],
         ),
     localrule: True
