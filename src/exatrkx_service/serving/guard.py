@@ -1,9 +1,10 @@
 """Runs a server that cannot outlive its owner; a program of its own, started by ``process``.
 
 The owner holds the other end of the standard input. When that closes, because the owner is done or
-because it was killed, the guard stops the server: SIGTERM, then SIGKILL. A signal from the kernel
-at the owner's death would not do: a Triton that is still loading its models dies of a SIGTERM and
-leaves their processes. What the server leaves, processes and shared memory, the guard removes.
+because it was killed, the guard stops the server: SIGTERM, then SIGKILL for its model processes,
+then for itself. A signal from the kernel at the owner's death would not do: a Triton that is still
+loading its models dies of a SIGTERM and leaves their processes. What the server leaves, processes
+and shared memory, the guard removes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,24 @@ import psutil
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SHARED_MEMORY = Path("/dev/shm")
+MODEL_PROCESS = "triton_python_b"  # the first 15 letters of the stub's name are what ps knows
 
 
 def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> None:
     sys.stdin.buffer.read()
     server.terminate()
     try:
-        server.wait(timeout_s)
+        server.wait(timeout_s / 2)
+        return
+    except subprocess.TimeoutExpired:
+        pass
+    # A server writes its trace when the last of its models has ended, and one can hang at its end.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(server.pid).children(recursive=True):
+            if process.name().startswith(MODEL_PROCESS):
+                process.kill()
+    try:
+        server.wait(timeout_s / 2)
     except subprocess.TimeoutExpired:
         server.kill()
 
@@ -37,7 +49,7 @@ def guard(timeout_s: float, region: str, command: list[str]) -> int:
     """Runs the command until it ends or the standard input closes.
 
     Args:
-        timeout_s: grace between SIGTERM and SIGKILL [s].
+        timeout_s: grace between SIGTERM and the last SIGKILL [s].
         region: beginning of the names of its shared memory.
         command: program and arguments.
 

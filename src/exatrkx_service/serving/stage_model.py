@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,9 @@ class ServedModel:
     def finalize(self) -> None:
         """Writes the journal; called when the server unloads the model."""
         self.journal.write()
+        # With CUDA a process can hang in the destructors of its libraries. This runs before them,
+        # when the server has got its answer.
+        atexit.register(os._exit, 0)
 
 
 class StageModel(ServedModel):

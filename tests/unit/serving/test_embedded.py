@@ -1,5 +1,6 @@
 """The life cycle of the embedded server, with the real one."""
 
+import json
 import os
 import shutil
 import signal
@@ -117,6 +118,37 @@ def test_each_client_has_a_connection_of_its_own(repository, settings, config, t
     assert {i: [lap.stage for lap in laps] for i, laps in journals.items()} == {
         f"{i}/labeling": ["labeling"] for i in range(4)
     }
+
+
+HANG = """
+import atexit, pathlib, time
+class TritonPythonModel(TritonPythonModel):
+    def {method}(self, *args):
+        super().{method}(*args)
+        atexit.register(time.sleep, 1000)
+        atexit.register(pathlib.Path({seen!r}).touch)
+"""
+
+
+# What is registered before `finalize` is not reached; what hangs all the same is killed.
+@pytest.mark.parametrize(("method", "reached"), [("initialize", False), ("finalize", True)])
+def test_a_model_that_hangs_at_its_end_does_not_cost_the_trace(
+    repository, settings, config, tmp_path, method, reached
+):
+    model = repository / "labeling" / "1" / "model.py"
+    seen = tmp_path / "seen"
+    model.write_text(model.read_text() + HANG.format(method=method, seen=str(seen)))
+    settings["stop_timeout_s"] = 10
+    with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
+        processes = family(server.process.pid)
+        region = region_of(processes)
+        client, step = labeling_step(server)
+        step(tensors(4, [[0], [1]]), Stopwatch(), "0")
+        client.close()
+    assert seen.exists() == reached
+    assert server.process.returncode == 0
+    assert json.loads(server.trace.read_text()) and read_journals(server.journals)
+    assert_all_gone(processes, server.grpc_url, region)
 
 
 def test_leaves_nothing_behind_after_an_exception(repository, settings, config, tmp_path):
