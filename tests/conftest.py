@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Before torch and faiss are imported: the tests share two cores.
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
+import psutil
+import pytest
+import yaml
 
-import psutil  # noqa: E402
-import pytest  # noqa: E402
-import yaml  # noqa: E402
+from exatrkx_service.pipeline.device import library_environment
+
+# Before torch and faiss are imported: the tests share two cores.
+os.environ.update(library_environment(1))
 
 ROOT = Path(__file__).parents[1]
 # What a checkout holds that a run needs; results and caches stay where they are.

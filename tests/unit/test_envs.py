@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ENVIRONMENTS = ("cpu", "v100", "a100")
 # conda's name -> the name in requirements.lock
 CONDA_NAMES = {"pytorch": "torch"}
-FAISS = {"cpu": "faiss-cpu", "v100": "faiss-gpu-cu12", "a100": "faiss-gpu"}
+FAISS = {"cpu": "faiss-cpu", "v100": "faiss-gpu", "a100": "faiss-gpu"}
 LOCKS = ("requirements.lock", "requirements-no-deps.lock")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # No dependencies of the package; for `snakemake --profile slurm`.

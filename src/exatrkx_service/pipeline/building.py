@@ -8,6 +8,7 @@ import faiss
 import numpy as np
 
 BLOCK = 96  # points whose neighbours are searched together; 64 to 128 are equally fast
+GPU_MEMORY = 2**28  # work space on the GPU of each thread [bytes]; faiss takes 1.5 GiB by itself
 
 _local = threading.local()
 
@@ -90,7 +91,9 @@ def _capped(
 def _gpu() -> faiss.StandardGpuResources:
     """This thread's memory on the GPU: it is slow to allocate, and not for several threads."""
     if not hasattr(_local, "gpu"):
-        _local.gpu = faiss.StandardGpuResources()
+        gpu = faiss.StandardGpuResources()
+        gpu.setTempMemory(GPU_MEMORY)
+        _local.gpu = gpu
     return _local.gpu
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import warnings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
@@ -11,28 +12,52 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 def resolve(device: str) -> str:
     """Turns the configured device (``auto``, ``cpu`` or ``cuda``) into ``cpu`` or ``cuda``.
 
+    With ``auto`` it is the GPU if both torch and faiss see one; a warning tells if only torch does.
+
     Raises:
-        RuntimeError: a GPU was asked for and torch sees none.
+        RuntimeError: a GPU was asked for, and torch or faiss sees none.
     """
     if device == "cpu":
         return "cpu"
+    import faiss
     import torch
 
-    if torch.cuda.is_available():
+    if not torch.cuda.is_available():
+        missing = "torch sees no GPU"
+    elif not faiss.get_num_gpus():
+        missing = "only torch sees a GPU: faiss-gpu has to take the place of faiss-cpu"
+        warnings.warn(f"pipeline.device: {device}, but {missing}", stacklevel=2)
+    else:
         return "cuda"
     if device == "cuda":
-        raise RuntimeError("pipeline.device: cuda, but torch sees no GPU; use cpu or auto")
+        raise RuntimeError(f"pipeline.device: cuda, but {missing}; use cpu or auto")
     return "cpu"
 
 
-def thread_environment(threads: int) -> dict[str, str]:
-    """Environment variables that give every numerical library ``threads`` intra-op threads.
+def library_environment(threads: int) -> dict[str, str]:
+    """Environment variables by which the numerical libraries compute alike on both sides.
 
-    The libraries read them when they are loaded, so they must be set before torch or faiss is
-    imported; the client and the server get the same ones.
+    Each gets ``threads`` intra-op threads, and cuBLAS a workspace with which the same product has
+    the same bits whatever else the GPU does (https://docs.nvidia.com/cuda/cublas, "Results
+    reproducibility"). The libraries read them when they are loaded, so they must be set before
+    torch or faiss is imported; the client and the server get the same ones.
     """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {name: str(threads) for name in names}
+    return {name: str(threads) for name in names} | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+def make_repeatable() -> None:
+    """Makes the networks give the same bits for the same event on a GPU, every time.
+
+    Otherwise sums over edges are added in the order in which the GPU's threads come, and
+    TorchScript fuses kernels after a network's first calls: edges close to a cut would fall on
+    either side of it, and the options would not give the same tracks.
+    """
+    import torch
+
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads such memory
+    torch._C._jit_set_texpr_fuser_enabled(False)
 
 
 def settle(threads: int) -> None:
@@ -43,7 +68,7 @@ def settle(threads: int) -> None:
     process had done before; the stages run in one process in one service option and in five in
     another. Source: mallopt(3), M_MMAP_THRESHOLD, whose largest value is 32 MiB.
     """
-    os.environ.update(thread_environment(threads))
+    os.environ.update(library_environment(threads))
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**30)

@@ -49,6 +49,8 @@ def load_scripted(path: Path, device: str) -> StageFunction:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
     module.eval()
+    if device == "cuda":
+        devices.make_repeatable()
 
     def run(*inputs: Any) -> Any:
         # inference_mode is per thread, so it is entered per call.

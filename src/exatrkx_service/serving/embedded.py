@@ -46,9 +46,13 @@ def python_stub() -> Path:
 
 
 def library_path() -> str:
-    """Where the stub finds its libraries: libpython may not be on the system's path."""
+    """Where the stub finds its libraries: libpython may not be on the system's path.
+
+    What the environment names comes last: the driver or CUDA may lie there.
+    """
     packages = triton_folder().parents[1]
-    return f"{packages / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR') or ''}"
+    folders = [packages / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR")]
+    return ":".join(str(f) for f in (*folders, os.environ.get("LD_LIBRARY_PATH")) if f)
 
 
 def prepare(work: Path) -> list[str]:

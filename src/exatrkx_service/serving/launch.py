@@ -72,7 +72,7 @@ def launch(
     prepare(
         model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
     )
-    variables = devices.thread_environment(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    variables = devices.library_environment(pipeline["threads"]) | {journal.FOLDER: str(journals)}
     if settings["launcher"] == "embedded":
         program = embedded.prepare(work)
         environment = embedded.environment(variables)

@@ -83,6 +83,18 @@ def test_a_gpu_that_is_not_there_is_refused():
     assert device.resolve("auto") == "cpu"
 
 
+def test_a_gpu_that_only_torch_sees_is_not_used(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("faiss.get_num_gpus", lambda: 0)
+    with pytest.warns(UserWarning, match="only torch sees a GPU: faiss-gpu has to take the place"):
+        assert device.resolve("auto") == "cpu"
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(RuntimeError, match=r"pipeline\.device: cuda, but only torch sees a GPU"),
+    ):
+        device.resolve("cuda")
+
+
 def test_the_laps_leave_no_gap():
     function = {"embedding": np.copy, "building": lambda x: np.empty((2, 0), np.int64)}
     steps = [LocalStep(stage, function[stage]) for stage in function]
