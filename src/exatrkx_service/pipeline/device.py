@@ -19,16 +19,16 @@ def resolve(device: str) -> str:
     """
     if device == "cpu":
         return "cpu"
-    import faiss
     import torch
 
-    if not torch.cuda.is_available():
-        missing = "torch sees no GPU"
-    elif not faiss.get_num_gpus():
+    missing = "torch sees no GPU"
+    if torch.cuda.is_available():
+        import faiss
+
+        if faiss.get_num_gpus():
+            return "cuda"
         missing = "only torch sees a GPU: faiss-gpu has to take the place of faiss-cpu"
         warnings.warn(f"pipeline.device: {device}, but {missing}", stacklevel=2)
-    else:
-        return "cuda"
     if device == "cuda":
         raise RuntimeError(f"pipeline.device: cuda, but {missing}; use cpu or auto")
     return "cpu"
