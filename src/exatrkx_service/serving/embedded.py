@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from exatrkx_service.serving.guard import STUB
 from exatrkx_service.serving.repository import install_backends
 from exatrkx_service.serving.server import ServerError
 
@@ -39,20 +40,16 @@ def python_stub() -> Path:
         ServerError: there is none for this version of Python.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = triton_folder() / "python_backend_stubs" / version / "triton_python_backend_stub"
+    stub = triton_folder() / "python_backend_stubs" / version / STUB
     if not stub.is_file():
         raise ServerError(f"{stub}: no Python backend stub for this Python ({version})")
     return stub
 
 
 def library_path() -> str:
-    """Where the stub finds its libraries: libpython may not be on the system's path.
-
-    What the environment names comes last: the driver or CUDA may lie there.
-    """
+    """Where the stub finds its libraries: libpython may not be on the system's path."""
     packages = triton_folder().parents[1]
-    folders = [packages / "nvidia_pytriton.libs", sysconfig.get_config_var("LIBDIR")]
-    return ":".join(str(f) for f in (*folders, os.environ.get("LD_LIBRARY_PATH")) if f)
+    return f"{packages / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR') or ''}"
 
 
 def prepare(work: Path) -> list[str]:
@@ -67,7 +64,8 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,
         **variables,
-        "LD_LIBRARY_PATH": library_path(),
+        # Those of this machine last: its driver or CUDA may lie there.
+        "LD_LIBRARY_PATH": f"{library_path()}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":"),
         # By this the stub finds the packages of this Python; it does not read PYTHONPATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }

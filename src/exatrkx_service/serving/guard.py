@@ -23,26 +23,31 @@ import psutil
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SHARED_MEMORY = Path("/dev/shm")
-MODEL_PROCESS = "triton_python_b"  # the first 15 letters of the stub's name are what ps knows
+STUB = "triton_python_backend_stub"  # the program that runs a Python model
+
+
+def _kill(pid: int, name: str = "") -> list[psutil.Process]:
+    """Kills the descendants of a process, or those of a name; gives them."""
+    killed = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if name in ("", process.name()):
+                process.kill()
+                killed.append(process)
+    return killed
 
 
 def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> None:
     sys.stdin.buffer.read()
     server.terminate()
-    try:
-        server.wait(timeout_s / 2)
-        return
-    except subprocess.TimeoutExpired:
-        pass
     # A server writes its trace when the last of its models has ended, and one can hang at its end.
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(server.pid).children(recursive=True):
-            if process.name().startswith(MODEL_PROCESS):
-                process.kill()
-    try:
-        server.wait(timeout_s / 2)
-    except subprocess.TimeoutExpired:
-        server.kill()
+    for kill in (lambda: _kill(server.pid, STUB), server.kill):
+        try:
+            server.wait(timeout_s / 2)
+            return
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                kill()
 
 
 def guard(timeout_s: float, region: str, command: list[str]) -> int:
@@ -71,11 +76,7 @@ def guard(timeout_s: float, region: str, command: list[str]) -> int:
         target=_stop_when_the_owner_is_gone, args=(server, timeout_s), daemon=True
     ).start()
     code = server.wait()
-    leftover = psutil.Process().children(recursive=True)
-    for process in leftover:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(leftover)
+    psutil.wait_procs(_kill(os.getpid()))
     for segment in SHARED_MEMORY.glob(f"{region}*"):
         segment.unlink(missing_ok=True)
     return code if code >= 0 else 128 - code

@@ -10,7 +10,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-STUB = "triton_python_backend_stub"  # the program that runs a Python model
+from exatrkx_service.serving.guard import STUB
 
 
 class RepositoryError(ValueError):

@@ -61,9 +61,10 @@ def test_a_missing_program_names_the_alternative(
     ],
 )
 def test_the_command_line(
-    repository, config, tmp_path, programs, launcher, begin, gpu, image, device
+    repository, config, tmp_path, programs, monkeypatch, launcher, begin, gpu, image, device
 ):
     make_program(programs, launcher)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/of/this/machine")
     work = tmp_path / "w"
     prepare(repository, work / "models", config["pipeline"], device=device, instances=1)
     command = container.prepare(
@@ -82,6 +83,8 @@ def test_the_command_line(
             assert any(Path(path).resolve().is_relative_to(Path(p).resolve()) for p in places), path
     assert any(f"{work}:{work}" in argument for argument in command)
     assert "X=3" in command and command[-1] == "tritonserver"
+    # This machine's libraries are not the container's.
+    assert not any("/of/this/machine" in argument for argument in command)
     # Python models run in this environment, whose interpreter has a stub; networks need none.
     stubs = {path.parent.name for path in (work / "models").glob(f"*/{STUB}")}
     assert stubs == {"building", "labeling", "pipeline"}

@@ -325,3 +325,12 @@ def test_an_absent_executable_is_named(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ServerError, match="bin/tritonserver: no such executable"):
         embedded.triton_folder()
+
+
+def test_the_libraries_of_this_machine_are_found_last(monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/of/this/machine")
+    found = embedded.environment({})["LD_LIBRARY_PATH"]
+    assert found == f"{embedded.library_path()}:/of/this/machine"
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    found = embedded.environment({})["LD_LIBRARY_PATH"]
+    assert found == embedded.library_path().rstrip(":")
