@@ -6,8 +6,8 @@ import pytest
 from exatrkx_service.models.export import export_all, read_check_events
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.device import resolve
-from exatrkx_service.pipeline.stages import make_stage
-from exatrkx_service.pipeline.tensors import SPECS, to_numpy
+from exatrkx_service.pipeline.pipeline import local_pipeline
+from exatrkx_service.pipeline.tensors import to_numpy
 
 pytestmark = pytest.mark.skipif(
     resolve("auto") == "cpu", reason="there is no GPU that torch and faiss see"
@@ -20,13 +20,9 @@ def models(root, config, tmp_path):
     return tmp_path
 
 
-def outputs(models, config, points, device):
+def outputs(pipeline, points):
     """What each stage gives, as arrays."""
-    tensors = {"space_points": points}
-    for stage, spec in SPECS.items():
-        run = make_stage(stage, models, config["pipeline"] | {"device": device})
-        tensors[spec.output] = to_numpy(run(*(tensors[name] for name in spec.inputs)))
-    return tensors
+    return {name: to_numpy(tensor) for name, tensor in pipeline(points).items()}
 
 
 def pairs(edges):
@@ -43,12 +39,17 @@ def test_building_finds_the_edges_of_the_cpu(n, k_max):
 
 
 def test_every_stage_gives_the_same_bits_each_time_and_nearly_those_of_the_cpu(models, config):
+    here, there = (
+        local_pipeline(models, config["pipeline"] | {"device": device})
+        for device in ("cpu", "cuda")
+    )
     for points in read_check_events():
-        first, *others = (outputs(models, config, points, "cuda") for _ in range(4))
+        first, *others = (outputs(there, points) for _ in range(4))
         for other in others:
             for name, array in first.items():
                 np.testing.assert_array_equal(other[name], array, err_msg=name)
-        here = outputs(models, config, points, "cpu")
-        np.testing.assert_allclose(first["embedding"], here["embedding"], rtol=0, atol=1e-4)
+        expected = outputs(here, points)
+        np.testing.assert_allclose(first["embedding"], expected["embedding"], rtol=0, atol=1e-4)
         for name in ("edges", "filtered_edges"):
-            assert len(pairs(first[name]) ^ pairs(here[name])) <= 0.002 * here[name].shape[1]
+            differing = pairs(first[name]) ^ pairs(expected[name])
+            assert len(differing) <= 0.002 * expected[name].shape[1]
