@@ -4,32 +4,34 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
-SNAKEMAKE := $(BIN)/snakemake
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Runs a command without what the shell's environment would change in its results.
+CLEAN := $(PYTHON) -I src/exatrkx_service/environment.py
+SNAKEMAKE := $(CLEAN) $(BIN)/snakemake
+PIP := $(CLEAN) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: run smoke test test-here test-slurm lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
-	@$(BIN)/python -m exatrkx_service.analysis.table config/config.yaml
+	@$(CLEAN) $(BIN)/python -m exatrkx_service.analysis.table config/config.yaml
 
 smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
-	@$(BIN)/python -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
+	@$(CLEAN) $(BIN)/python -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
 # Those on a cluster mostly wait for it, so they run beside the others.
 test: $(STAMP)  ## all tests, with those of format and lint
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-here test-slurm
 
 test-here: $(STAMP)  ## all tests but those on a cluster
-	@$(BIN)/python -m pytest --ignore tests/slurm
+	@$(CLEAN) $(BIN)/python -m pytest --ignore tests/slurm
 
 test-slurm: $(STAMP)  ## tests on a real Slurm, which they bring up here; as root, see README
-	@$(BIN)/python -m pytest tests/slurm
+	@$(CLEAN) $(BIN)/python -m pytest tests/slurm
 
 lint: $(STAMP)  ## format and lint alone
-	@$(BIN)/python -m pytest tests/test_lint.py
+	@$(CLEAN) $(BIN)/python -m pytest tests/test_lint.py
 
 format: $(STAMP)  ## put the code in form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
@@ -37,13 +39,14 @@ format: $(STAMP)  ## put the code in form
 
 # The stamp is the last thing made, so an installation that was interrupted is done again.
 $(STAMP): requirements.lock requirements-no-deps.lock pyproject.toml
-	@$(PYTHON) tools/check_host.py
+	@$(PYTHON) -I tools/check_host.py
 	@rm -f $(STAMP)
-	@{ $(BIN)/python tools/check_host.py && $(BIN)/python -m pip --version; } >/dev/null 2>&1 \
-		|| $(PYTHON) -m venv --clear $(VENV)
+	@{ $(BIN)/python -I tools/check_host.py && $(BIN)/python -I -m pip --version; } >/dev/null 2>&1 \
+		|| $(CLEAN) $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing the environment in $(VENV) (some minutes)"
 	@$(PIP) --requirement requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --requirement requirements-no-deps.lock --editable .
+	@$(CLEAN) $(BIN)/python tools/check_installed.py requirements.lock requirements-no-deps.lock
 	@touch $(STAMP)
 
 clean:  ## remove what was generated: results, exported networks, caches; not the environment

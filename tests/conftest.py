@@ -10,10 +10,11 @@ import psutil
 import pytest
 import yaml
 
-from exatrkx_service.pipeline.device import library_environment
+from exatrkx_service import environment
 
 # Before torch and faiss are imported: the tests share two cores.
-os.environ.update(library_environment(1))
+environment.clean(os.environ)
+environment.pin(os.environ, environment.library_variables(1))
 
 ROOT = Path(__file__).parents[1]
 # What a checkout holds that a run needs; results and caches stay where they are.

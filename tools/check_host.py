@@ -12,7 +12,10 @@ from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13")
 GLIBC = "2.35"  # what the tritonserver binary was built for
-CHECKOUT = str(Path(__file__).resolve().parents[1])
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT / "src"))
+
+from exatrkx_service.environment import unsafe_character  # noqa: E402
 
 
 def find_problem():
@@ -20,8 +23,9 @@ def find_problem():
     system, machine = platform.system(), platform.machine()
     if (system, machine) != ("Linux", "x86_64"):
         return f"needs Linux on x86-64; this is {system} on {machine}"
-    if " " in CHECKOUT:  # Snakemake gives the path of its Python to a shell as it is
-        return f"needs a path without spaces; this is {CHECKOUT}"
+    character = unsafe_character(CHECKOUT)
+    if character is not None:  # Snakemake gives the path of its Python to a shell as it is
+        return f"needs a path without {character!r}; this is {CHECKOUT}"
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python not in PYTHONS:
         return (

@@ -6,6 +6,8 @@ import copy
 import difflib
 import functools
 import math
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
+
+from exatrkx_service.options import STAGES, natural_key
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -24,6 +28,8 @@ _KINDS = {
     "array": "a list",
     "object": "a mapping of keys to values",
 }
+# As YAML 1.2 has them (its core schema), which unlike 1.1 takes 1e-3 for a number.
+_NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _LIMITS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
@@ -33,8 +39,26 @@ _LIMITS = {
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "choose_cuts", "model_card"),
-    *("plot_training", "export", "export_network", "reference", "measure", "ckf", "find_tracks"),
-    *("aggregate", "summarise", "physics", "physics_table", "plots", "report", "write_report"),
+    *(
+        "plot_training",
+        "export",
+        "export_network",
+        "export_repository",
+        "reference",
+        "measure",
+        "ckf",
+        "find_tracks",
+    ),
+    *(
+        "aggregate",
+        "serve",
+        "summarise",
+        "physics",
+        "physics_table",
+        "plots",
+        "report",
+        "write_report",
+    ),
 }
 # The track finders that are always compared, and the folder of the second one's results.
 METHODS = ("exatrkx", "CKF", "baseline")
@@ -78,19 +102,22 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
         schema_path: the JSON schema.
 
     Returns:
-        A copy with the defaults filled in.
+        A copy with the defaults filled in, in the order and the types of the schema: equal
+        configurations are equal as text, too, and Snakemake takes them for equal.
 
     Raises:
         ConfigError: one line that names the key, what was found and what was expected.
     """
     schema = read_schema(schema_path)
-    filled = _with_numbers(config, schema)
+    filled = _normalised(config, schema)
     errors = sorted(
         _Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path))
     )
     if errors:
         raise ConfigError(f"{source}: {_explain(errors[0])}")
     _fill(filled, schema)
+    # Once more, for the order of the keys with those that were filled in.
+    filled = _normalised(filled, schema)
     if filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
@@ -115,22 +142,52 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     return filled
 
 
-def _with_numbers(value: Any, rule: dict[str, Any]) -> Any:
-    """A copy with numbers for their text: ``--config`` gives all below a section as text."""
+def _normalised(value: Any, rule: dict[str, Any]) -> Any:
+    """A copy in the order and the types of the schema.
+
+    Numbers may come as text: ``--config`` gives all below a section as text, and YAML 1.1 reads
+    ``1e-3`` as text. A number without a fraction is an integer, 15.0 too. Keys are in the order of
+    the schema, names of the user's own in natural order, stages in the order of the pipeline. A
+    name without a value, such as ``options: {S1: null}``, is taken out.
+    """
     if isinstance(value, dict):
         properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
-        return {
-            key: _with_numbers(entry, properties.get(key, others)) for key, entry in value.items()
-        }
+        if others:
+            value = {key: entry for key, entry in value.items() if entry is not None}
+            names = sorted(value, key=lambda key: natural_key(str(key)))
+        else:
+            # A section that has no default is there or not; null takes it out.
+            value = {
+                key: entry
+                for key, entry in value.items()
+                if entry is not None or not _is_optional(properties.get(key, {}))
+            }
+            names = [key for key in properties if key in value]
+            names += [key for key in value if key not in properties]
+        return {key: _normalised(value[key], properties.get(key, others)) for key in names}
     if isinstance(value, list):
-        return [_with_numbers(entry, rule.get("items", {})) for entry in value]
-    if isinstance(value, str) and rule.get("type") in ("integer", "number"):
-        try:
-            number = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError):  # ValueError: it looks like a date, but is none
-            return value
-        return number if _is_number(None, number) else value
+        items = [_normalised(entry, rule.get("items", {})) for entry in value]
+        if "then" in rule and all(item in STAGES for item in items):  # options.*.serve
+            items.sort(key=STAGES.index)
+        return items
+    if rule.get("type") in ("integer", "number"):
+        return _number(value)
+    if rule.get("format") == "path" and isinstance(value, str) and value:
+        return os.path.normpath(value)
     return copy.deepcopy(value)
+
+
+def _is_optional(rule: dict[str, Any]) -> bool:
+    return rule.get("type") == "object" and "default" not in rule
+
+
+def _number(value: Any) -> Any:
+    """The number that a number, or its text, stands for; what is none is left as it is."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value) if set(value) & set(".eE") else int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _fill(values: dict[str, Any], schema: dict[str, Any]) -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 STAGES = ("embedding", "building", "filtering", "gnn", "labeling")
+NETWORKS = ("embedding", "filtering", "gnn")  # the stages with trained weights
 ENSEMBLE = "exatrkx"
 FUSED = "pipeline"
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts S2 before S10."""
+    return [(int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d+)", name) if t]
+
+
+def option_order(options: Iterable[str]) -> list[str]:
+    """The distinct option names in natural order: S0, S1, ..., S10."""
+    return sorted(set(options), key=natural_key)
 
 
 @dataclass(frozen=True)

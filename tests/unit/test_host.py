@@ -35,15 +35,20 @@ def test_another_platform(check_host, monkeypatch, name, value, problem):
     assert check_host.find_problem() == problem
 
 
-def test_a_checkout_whose_path_has_a_space(root, tmp_path):
-    tools = tmp_path / "my work" / "tools"
-    tools.mkdir(parents=True)
-    copy = shutil.copy(root / "tools" / "check_host.py", tools)
-    done = subprocess.run([sys.executable, copy], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == (
-        f"error: this benchmark needs a path without spaces; this is {tmp_path}/my work\n"
-    )
+@pytest.mark.parametrize("character", " '&($;")
+def test_a_checkout_whose_path_a_shell_would_misread(root, tmp_path, character):
+    """Refused by `make` as well, before anything is installed."""
+    folder = tmp_path / f"my{character}work"
+    for name in ("Makefile", "tools/check_host.py", "src/exatrkx_service/environment.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, folder / name)
+    for name in ("requirements.lock", "requirements-no-deps.lock", "pyproject.toml"):
+        (folder / name).touch()
+    done = subprocess.run(["make", "run"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    expected = f"error: this benchmark needs a path without {character!r}; this is {folder}\n"
+    assert done.stderr.startswith(expected)
+    assert not (folder / ".venv").exists()
 
 
 @pytest.mark.parametrize("version", [(3, 10, 1), (3, 14, 0), (4, 0, 0)])

@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
+from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option, option_order
 
 PLACEMENTS = st.lists(st.sampled_from(STAGES), unique=True)
+
+
+def test_options_are_in_natural_order():
+    assert option_order(["S10", "S2", "S0", "S2", "mine"]) == ["S0", "S2", "S10", "mine"]
 
 
 def test_the_options_of_the_default(config):

@@ -1,40 +1,71 @@
 """Measuring somebody else's server, whose trace can't be had."""
 
-import numpy as np
-import pandas as pd
 import pytest
+from google.protobuf import text_format
 
 from exatrkx_service.analysis.timings import check_timings
-from exatrkx_service.measure.job import measure
 from exatrkx_service.options import STAGES, Option
+from exatrkx_service.serving import repository
 from exatrkx_service.serving.launch import launch
+from exatrkx_service.serving.server import ServerError
 
-POINTS = np.array([[32.0, 0.1, 5.0], [72.0, 2.9, -900.0]], np.float32)
 
+@pytest.fixture
+def external(small):
+    """Serves the models of an option, and lets its measurement use that server."""
 
-@pytest.mark.parametrize("name", ["S3", "S5"])
-def test_requests_are_not_divided_and_the_statistics_are_kept(smoke, config, tmp_path, name):
-    option = Option.from_config(name, config["options"][name])
-    models = smoke.folder / "model_repo"
-    sizes = pd.DataFrame({"event": [0, 1], "n_space_points": [1, 2]})
-    sizes = sizes.assign(n_edges_built=0, n_edges_filtered=0)
-    events = {0: POINTS[:1], 1: POINTS}
-    config["measure"] |= {"concurrency": [1, 2], "repetitions": 3, "warmup_events": 2}
-    arguments = (models, option.models, tmp_path / "w", config["server"], config["pipeline"])
-    with launch(*arguments) as server:
-        config["server"] |= {
+    def serve(name, **settings):
+        option = Option.from_config(name, small.config["options"][name])
+        theirs = small.config["server"] | settings
+        work = small.folder / "theirs"
+        return launch(small.models, option.models, work, theirs, small.pipeline)
+
+    def use(server):
+        small.config["server"] |= {
             "launcher": "external",
             "urls": {"grpc": server.grpc_url, "http": server.http_url},
         }
-        rows, facts = measure(option, 1, events, sizes, models, config, tmp_path / "none")
+
+    small.serve, small.use = serve, use
+    return small
+
+
+@pytest.mark.parametrize("name", ["S3", "S5"])
+def test_requests_are_not_divided_and_the_statistics_are_kept(external, name):
+    external.config["measure"] |= {"concurrency": [1, 2], "repetitions": 3}
+    with external.serve(name, instances=2) as server:
+        external.use(server)
+        rows, facts = external.run(name, work="none")
     check_timings(rows, name)
     assert set(rows.part) == {"total", "serialise", "request", "deserialise"}
     assert set(rows[rows.part == "request"].stage) == ({"pipeline"} if name == "S5" else {*STAGES})
     total = rows[rows.part == "total"].duration_ns.sum()
     assert rows[rows.part != "total"].duration_ns.sum() == pytest.approx(total, rel=0.01)
+    models = Option.from_config(name, external.config["options"][name]).models
     asked = {(row["concurrency"], row["model"]): row["requests"] for row in facts["statistics"]}
-    # Every event three times, and each client sends one before.
-    assert asked == {(c, m): 2 * 3 + c for c in (1, 2) for m in option.models}
+    assert asked == {(c, m): 3 * 3 for c in (1, 2) for m in models}  # and none of the warm-up
     assert all(row["compute_infer_ms"] > 0 for row in facts["statistics"])
-    assert facts["server"] == server.version
-    assert not (tmp_path / "none").exists(), "a server was prepared"
+    assert facts["server"] == server.version and facts["server_machine"] == "not known"
+    # What the server says, not what the configuration of its clients says.
+    assert external.config["server"]["instances"] == 1
+    assert {model["instances"] for model in facts["models"].values()} == {2}
+    assert not (external.folder / "none").exists(), "a server was prepared"
+
+
+def test_a_response_cache_is_refused_unless_it_is_allowed(external, monkeypatch):
+    """This server has none; its model asks for one, which is what a client can see."""
+    place = repository.place
+
+    def with_cache(config, **settings):
+        text_format.Parse("response_cache { enable: true }", config)
+        return place(config, **settings)
+
+    monkeypatch.setattr(repository, "place", with_cache)
+    with external.serve("S2") as server:
+        external.use(server)
+        with pytest.raises(ServerError, match=r"answers building from a response cache.*allow"):
+            external.run("S2")
+        external.config["server"]["response_cache"] = "allow"
+        _, facts = external.run("S2")
+    (row,) = facts["statistics"]
+    assert (row["requests"], row["cache_hits"]) == (6, 0)

@@ -1,45 +1,52 @@
 """Events with nothing, or next to nothing, in them are valid: no tracks, in every option."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from exatrkx_service.measure.job import measure
+from exatrkx_service.measure.job import TracksError
 from exatrkx_service.measure.load import hash_labels
-from exatrkx_service.options import Option
-
-POINTS = np.array([[32.0, 0.1, 5.0], [72.0, 2.9, -900.0]], np.float32)
-EVENTS = {n: POINTS[:n] for n in range(3)}
 
 
 @pytest.mark.parametrize("name", ["S0", "S1", "S2", "S3", "S4", "S5"])
-def test_small_events_have_no_tracks(smoke, config, tmp_path, name):
-    config["measure"] |= {"concurrency": [2], "repetitions": 2, "warmup_events": 3}
-    sizes = pd.DataFrame({"event": [0, 1, 2], "n_space_points": [0, 1, 2]})
-    sizes = sizes.assign(n_edges_built=0, n_edges_filtered=0)
-    rows, facts = measure(
-        Option.from_config(name, config["options"][name]),
-        1,
-        EVENTS,
-        sizes,
-        smoke.folder / "model_repo",
-        config,
-        tmp_path,
-    )
+def test_small_events_have_no_tracks(small, name):
+    rows, facts = small.run(name)
     total = rows[rows.part == "total"]
     assert len(total) == 6 and (total.status == "ok").all(), total.error.unique()
-    for n in EVENTS:
+    for n in small.events:
         assert set(total[total.event == n].labels_sha256) == {hash_labels(np.full(n, -1))}
     assert (facts["server"] is None) == (name == "S0")
+    assert facts["device"] == "cpu"
+    if name == "S0":
+        return
+    assert facts["cold_processes"] == [] and facts["processes"]
+    for model in facts["models"].values():
+        if model["backend"] != "ensemble":
+            assert (model["instances"], model["device"], model["threads"]) == (1, "cpu", 1)
+    for about in facts["processes"].values():
+        assert about["affinity"] == about["affinity_at_start"] == facts["limits"]["affinity"]
 
 
-def test_http_serves_several_clients_as_grpc_does(smoke, config, tmp_path):
-    config["server"]["protocol"] = "http"
-    config["measure"] |= {"concurrency": [3], "repetitions": 4, "warmup_events": 3}
-    sizes = pd.DataFrame({"event": [0, 1, 2], "n_space_points": [0, 1, 2]})
-    sizes = sizes.assign(n_edges_built=0, n_edges_filtered=0)
-    option = Option.from_config("S3", config["options"]["S3"])
-    rows, _ = measure(option, 1, EVENTS, sizes, smoke.folder / "model_repo", config, tmp_path)
+def test_http_serves_several_clients_as_grpc_does(small):
+    small.config["server"]["protocol"] = "http"
+    small.config["measure"] |= {"concurrency": [3], "repetitions": 4}
+    rows, _ = small.run("S3")
     total = rows[rows.part == "total"]
     assert len(total) == 12 and (total.status == "ok").all(), total.error.unique()
     assert set(rows.client) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", ["S3", "S4", "S5"])
+def test_every_instance_is_warm_before_the_clock_starts(small, name):
+    small.config["server"]["instances"] = 3
+    small.config["measure"]["warmup_events"] = 1
+    _, facts = small.run(name)
+    stages = {"S3": 5, "S4": 5, "S5": 1}[name]
+    assert len(facts["processes"]) == 3 * stages
+    assert facts["cold_processes"] == []
+
+
+@pytest.mark.parametrize("name", ["S0", "S2"])
+def test_other_tracks_than_the_references_are_told_before_anything_is_measured(small, name):
+    wrong = small.reference.assign(labels_sha256="0" * 64)
+    with pytest.raises(TracksError, match=rf"option {name}: the tracks of event 2 are not those"):
+        small.run(name, reference=wrong)

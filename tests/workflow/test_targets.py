@@ -45,7 +45,8 @@ def test_each_method_of_the_configuration_is_found_and_compared(checkout):
 def test_networks_of_a_method_that_are_not_there_are_named(checkout):
     overlay = checkout.overlay("none.yaml", physics={"methods": {"new": {"weights": "nowhere"}}})
     output = checkout.run("--dry-run", "physics", "--configfile", overlay, fails=True)
-    assert "nowhere/embedding.safetensors" in output and "Traceback" not in output
+    expected = "physics.methods.new.weights: nowhere/embedding.safetensors: no such file; expected"
+    assert expected in output and "Traceback" not in output
 
 
 def test_the_report_shows_the_training_of_the_networks_that_are_used(checkout):
@@ -120,7 +121,9 @@ def trained(make_checkout):
     for stage in NETWORKS:
         checkout.touch(f"results/models/{stage}.safetensors")
         checkout.touch(f"results/models/{stage}.curve.csv")
-        checkout.touch(f"model_repo/{stage}/1/model.pt")
+        checkout.touch(f"results/model_repo/{stage}/1/model.pt")
+    for path in (checkout.folder / "model_repo").glob("*/**/*.*"):
+        checkout.touch(f"results/{path.relative_to(checkout.folder)}")
     for name in ("MODEL_CARD.md", "model_card.json", "working_point.yaml", "cuts.csv"):
         checkout.touch(f"results/models/{name}")
     for figure in ("learning_curves", "efficiency_vs_cut"):
@@ -155,7 +158,7 @@ def test_a_corrupt_weights_file_is_named(make_checkout):
     weights.write_bytes(b"corrupt")
     output = checkout.run("export", fails=True)
     assert "error: " in output and "gnn.safetensors" in output
-    assert not (checkout.folder / "model_repo/gnn/1/model.pt").exists()
+    assert not (checkout.folder / "results/model_repo/gnn/1/model.pt").exists()
 
 
 def test_networks_whose_card_speaks_of_other_cuts_warn(make_checkout, config):

@@ -27,6 +27,8 @@ rule summarise:
         runtime=20,
     params:
         **config["analysis"],
+        settings={option: measured_settings(option) for option in OPTIONS},
+        code=code_digest(ANALYSIS_CODE),
     message:
         "Summarising the samples of {OPTIONS}"
     script:

@@ -8,17 +8,34 @@ ROOT = Path(workflow.basedir)
 
 # The package is used from the checkout, also inside a rule's conda environment.
 sys.path.insert(0, str(ROOT / "src"))
-os.environ.update(
-    PYTHONPATH=f"{ROOT / 'src'}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
-)
 
+from exatrkx_service import environment
 from exatrkx_service.config import ConfigError, load_config
-from exatrkx_service.measure.provenance import CKF_CODE, CODE, code_digest
+from exatrkx_service.identity import (
+    ANALYSIS_CODE,
+    CKF_CODE,
+    CODE,
+    EVENTS_CODE,
+    EXPORT_CODE,
+    code_digest,
+)
 from exatrkx_service.models.working_point import card_warning
-from exatrkx_service.options import STAGES
+from exatrkx_service.options import NETWORKS
+from exatrkx_service.paths import check_paths, trained_here, weights_file
+from exatrkx_service.signals import hangup_as_termination
 
+# Every job inherits this process's environment.
+environment.clean(os.environ)
+environment.pin(os.environ, {"PYTHONPATH": str(ROOT / "src")})
+
+hangup_as_termination()
+if Path.cwd() != ROOT.resolve():
+    raise WorkflowError(
+        f"the workflow runs in its own folder, {ROOT}; leave --directory out"
+    )
 try:
     config = load_config(config, source="configuration")
+    check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
@@ -26,13 +43,19 @@ RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 OPTIONS = list(config["options"])
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
-NETWORKS = ("embedding", "filtering", "gnn")
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
-# Tracked files of the model repository; the networks come from the export.
-SERVED = sorted(map(str, Path("model_repo").glob("*/config.pbtxt"))) + sorted(
-    map(str, Path("model_repo").glob("*/1/model.py"))
+# The model repository of this configuration: the tracked files with its settings put in, and the
+# exported networks. It is the results' own, so no other configuration changes it.
+MODEL_REPO = f"{RESULTS}/model_repo"
+TRACKED_MODELS = sorted(
+    str(path)
+    for pattern in ("*/config.pbtxt", "*/1/model.py")
+    for path in Path("model_repo").glob(pattern)
 )
+WEIGHTS = {
+    stage: weights_file(config["pipeline"]["weights"], stage) for stage in NETWORKS
+}
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
     "embedding": ("radius", "k_max"),
@@ -58,7 +81,7 @@ TRAINING_FIGURES = ("learning_curves", "efficiency_vs_cut")
 # Networks from elsewhere may come without the tables of their training.
 NETWORK_FIGURES = (
     TRAINING_FIGURES
-    if config["pipeline"]["weights"] == f"{RESULTS}/models"
+    if config["pipeline"]["weights"] == trained_here(config)
     or Path(config["pipeline"]["weights"], "cuts.csv").is_file()
     else ()
 )
@@ -119,7 +142,7 @@ def method_pipeline(wildcards):
 def method_weights(wildcards):
     """The trained networks of a track finder of `physics.methods`."""
     folder = method_pipeline(wildcards)["weights"]
-    return [f"{folder}/{stage}.safetensors" for stage in NETWORKS]
+    return [weights_file(folder, stage) for stage in NETWORKS]
 
 
 def trained_networks(wildcards):
@@ -139,6 +162,16 @@ def turn(wildcards):
     number = int(wildcards.round)
     place = (OPTIONS.index(wildcards.option) - number) % len(OPTIONS)
     return 1 + (len(ROUNDS) - number) * len(OPTIONS) + len(OPTIONS) - 1 - place
+
+
+def measured_settings(option):
+    """What a measurement of an option depends on of the configuration."""
+    return {
+        **{key: config[key] for key in ("pipeline", "server")},
+        # One more round leaves those that are there.
+        "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
+        "option": config["options"][option],
+    }
 
 
 def stage_settings(wildcards):

@@ -20,6 +20,7 @@ rule generate_events:
             for key, value in sample_config(wildcards.sample).items()
             if key != "n_events"
         },
+        code=code_digest(EVENTS_CODE),
     message:
         "Generating events {wildcards.first} to {wildcards.last} of the {wildcards.sample} sample"
     script:

@@ -4,7 +4,8 @@
 rule reference:
     input:
         events=manifests("benchmark"),
-        models=expand(rules.export_network.output, stage=NETWORKS),
+        models=rules.export.input,
+        weights=WEIGHTS.values(),
     output:
         **METHODS["exatrkx"],
         sizes=f"{RESULTS}/reference.parquet",
@@ -21,6 +22,7 @@ rule reference:
         runtime=30,
     params:
         pipeline=config["pipeline"],
+        repository=MODEL_REPO,
         code=code_digest(CODE),
     message:
         "Finding the tracks that every option must give"
@@ -32,7 +34,7 @@ rule measure:
     input:
         events=manifests("benchmark"),
         models=rules.reference.input.models,
-        served=SERVED,
+        weights=rules.reference.input.weights,
         reference=rules.reference.output.sizes,
     output:
         samples=f"{RESULTS}/timings/{{option}}/round{{round}}.parquet",
@@ -52,12 +54,8 @@ rule measure:
         mem_mb=8000,
         runtime=60,
     params:
-        config=lambda wildcards: {
-            **{key: config[key] for key in ("pipeline", "server")},
-            # One more round leaves those that are there.
-            "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
-            "option": config["options"][wildcards.option],
-        },
+        settings=lambda wildcards: measured_settings(wildcards.option),
+        repository=MODEL_REPO,
         code=code_digest(CODE),
     message:
         "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"

@@ -1,4 +1,4 @@
-# Networks: training (only on request; weights are shipped) and export into model_repo/.
+# Networks: training (only on request; weights are shipped), and the model repository with them.
 
 
 rule train_network:
@@ -142,9 +142,9 @@ onstart:
 
 rule export_network:
     input:
-        weights=f"{config['pipeline']['weights']}/{{stage}}.safetensors",
+        weights=lambda wildcards: WEIGHTS[wildcards.stage],
     output:
-        "model_repo/{stage}/1/model.pt",
+        f"{MODEL_REPO}/{{stage}}/1/model.pt",
     log:
         f"{RESULTS}/logs/export/{{stage}}.log",
     conda:
@@ -159,15 +159,40 @@ rule export_network:
             if wildcards.stage == "filtering"
             else None
         ),
+        code=code_digest(EXPORT_CODE),
     message:
         "Exporting the {wildcards.stage} network"
     script:
         "../scripts/export_network.py"
 
 
+rule export_repository:
+    input:
+        tracked=TRACKED_MODELS,
+        weights=WEIGHTS.values(),
+    output:
+        [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
+    log:
+        f"{RESULTS}/logs/export/repository.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        pipeline=config["pipeline"],
+        repository=MODEL_REPO,
+    message:
+        "Putting the settings into the model repository"
+    script:
+        "../scripts/export_repository.py"
+
+
 rule export:
     input:
+        rules.export_repository.output,
         expand(rules.export_network.output, stage=NETWORKS),
     localrule: True
     message:
-        "The networks are in model_repo"
+        "The model repository is {MODEL_REPO}"

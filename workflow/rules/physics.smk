@@ -50,6 +50,7 @@ rule physics_table:
     params:
         **config["analysis"],
         methods=METHODS,
+        code=code_digest(ANALYSIS_CODE),
     message:
         f"Comparing the tracks of {', '.join(METHODS)} with the truth"
     script:
@@ -84,6 +85,7 @@ for figure, category in PHYSICS_FIGURES.items():
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],
+            code=code_digest(ANALYSIS_CODE),
         message:
             f"Drawing {figure}"
         script:

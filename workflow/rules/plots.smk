@@ -31,6 +31,7 @@ for figure, category in FIGURES.items():
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],
+            code=code_digest(ANALYSIS_CODE),
         message:
             f"Drawing {figure}"
         script:
@@ -67,6 +68,8 @@ rule write_report:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code_digest(ANALYSIS_CODE),
     message:
         "Writing {RESULTS}/report.html"
     script:

@@ -2,7 +2,7 @@
 
 from exatrkx_service.jobs import logged
 
-with logged(snakemake.log[0]) as terminal:
+with logged(snakemake.log[0]) as tell:
     from pathlib import Path
 
     import torch
@@ -28,4 +28,4 @@ with logged(snakemake.log[0]) as terminal:
     Path(snakemake.output.overlay).write_text(overlay)
     print(overlay)
     for line in missed:
-        print(f"warning: {line} (log: {snakemake.log[0]})", file=terminal)
+        tell(f"warning: {line} (log: {snakemake.log[0]})")

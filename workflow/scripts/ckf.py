@@ -2,14 +2,16 @@
 
 from exatrkx_service.jobs import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]) as tell:
     from exatrkx_service.analysis.physics import Method
     from exatrkx_service.baseline.ckf import find_tracks
     from exatrkx_service.events.manifest import read_manifests
-    from exatrkx_service.measure.job import only_measurement
+    from exatrkx_service.identity import identify
+    from exatrkx_service.measure.lock import only_measurement
 
     events = read_manifests(snakemake.input)
     (folder,) = set(events.values())
-    with only_measurement(print):
+    with only_measurement("the CKF", tell):
         tracks, times = find_tracks(folder, min(events), len(events))
-    Method(tracks, times).write({name: snakemake.output[name] for name in ("tracks", "times")})
+    files = {name: snakemake.output[name] for name in ("tracks", "times")}
+    Method(tracks, times).write(files, identify(snakemake.input, {}))

@@ -11,4 +11,4 @@ with logged(snakemake.log[0]):
     first, last = int(snakemake.wildcards.first), int(snakemake.wildcards.last)
     settings = dict(snakemake.params.settings)
     generate(manifest.parent, settings, first, last - first + 1, threads=snakemake.threads)
-    write_manifest(manifest, settings, range(first, last + 1))
+    write_manifest(manifest, settings, range(first, last + 1), snakemake.params.code)

@@ -2,7 +2,7 @@
 
 from exatrkx_service.jobs import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]) as tell:
     import tempfile
     from pathlib import Path
 
@@ -17,24 +17,26 @@ with logged(snakemake.log[0]):
         tracking_performance,
     )
     from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.identity import with_networks
     from exatrkx_service.measure.provenance import collect
     from exatrkx_service.measure.reference import run_reference
     from exatrkx_service.models.card import describe_data, write_card
     from exatrkx_service.models.export import export_all
 
-    folder, pipeline = Path(snakemake.input.weights[0]).parent, snakemake.params.pipeline
+    folder = Path(snakemake.input.weights[0]).parent
+    pipeline = with_networks(snakemake.params.pipeline | {"weights": str(folder)})
     level = snakemake.params.confidence_level
     events = read_truth(read_manifests(snakemake.input.events))
     with tempfile.TemporaryDirectory() as repository:
         export_all(folder, Path(repository), pipeline)
-        _, method = run_reference(events, Path(repository), pipeline)
+        _, method = run_reference(events, Path(repository), pipeline, tell)
     table = physics_table(
         events,
         {"exatrkx": method},
         confidence_level=level,
         resamples=snakemake.params.bootstrap_resamples,
     )
-    record = collect(Path(snakemake.scriptdir))
+    record = collect(Path.cwd())
     data = describe_data(snakemake.params.training, snakemake.params.evaluation, record)
     performance = tracking_performance(table, "exatrkx")
     write_card(

@@ -5,7 +5,12 @@ from exatrkx_service.jobs import logged
 with logged(snakemake.log[0]):
     from exatrkx_service.analysis.physics import physics_table, read_method, read_truth
     from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.identity import INPUTS, attributes_of, check_same, identify
 
+    events = identify(snakemake.input.events, {})
+    for files in snakemake.params.methods.values():
+        for file in files.values():
+            check_same(attributes_of(file).get(INPUTS, {}), events, file, "the events")
     table = physics_table(
         read_truth(read_manifests(snakemake.input.events)),
         {name: read_method(files) for name, files in snakemake.params.methods.items()},

@@ -2,14 +2,20 @@
 
 from exatrkx_service.jobs import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0]) as tell:
     from pathlib import Path
 
     from exatrkx_service.analysis.physics import read_truth
     from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.identity import INPUTS, identify, with_networks
     from exatrkx_service.measure.reference import run_reference
 
+    repository = Path(snakemake.params.repository)
+    pipeline = with_networks(snakemake.params.pipeline)
+    inputs = identify(snakemake.input.events, pipeline["networks"], repository)
     events = read_truth(read_manifests(snakemake.input.events))
-    sizes, method = run_reference(events, Path("model_repo"), snakemake.params.pipeline)
+    sizes, method = run_reference(events, repository, pipeline, tell)
+    sizes.attrs = {INPUTS: inputs}
     sizes.to_parquet(snakemake.output.sizes, index=False)
-    method.write({name: snakemake.output[name] for name in ("tracks", "times", "edges")})
+    files = {name: snakemake.output[name] for name in ("tracks", "times", "edges")}
+    method.write(files, inputs)

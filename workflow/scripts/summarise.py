@@ -7,15 +7,17 @@ with logged(snakemake.log[0]):
     from pathlib import Path
 
     from exatrkx_service.analysis.checks import (
+        check_inputs,
         check_sums,
         combine_provenance,
+        environment_warnings,
         span_warnings,
-        stability_warnings,
         untimed_share,
     )
     from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
     from exatrkx_service.analysis.timings import read_reference, read_timings
 
+    check_inputs(snakemake.input.samples, snakemake.input.reference, snakemake.params.settings)
     samples = read_timings(snakemake.input.samples)
     reference = read_reference(snakemake.input.reference)
     settings = {
@@ -23,15 +25,19 @@ with logged(snakemake.log[0]):
         "resamples": snakemake.params.bootstrap_resamples,
         "seed": 0,
     }
-    for table in (summarise, breakdown, cost_vs_s0):
-        name = {"summarise": "summary", "cost_vs_s0": "cost"}.get(table.__name__, table.__name__)
-        table(samples, reference, **settings).to_csv(snakemake.output[name], index=False)
     jobs = {}
     for path in map(Path, snakemake.input.provenance):
         jobs[f"{path.parent.name}/{path.stem}"] = json.loads(path.read_text())
+    tables = {
+        "summary": summarise(samples, reference, jobs, **settings),
+        "breakdown": breakdown(samples, reference, **settings),
+        "cost": cost_vs_s0(samples, reference, **settings),
+    }
+    for name, table in tables.items():
+        table.to_csv(snakemake.output[name], index=False)
     provenance = combine_provenance(jobs) | {
         "largest_gap": check_sums(samples),
-        "warnings": stability_warnings(samples) + span_warnings(jobs),
+        "warnings": environment_warnings(jobs) + span_warnings(jobs),
         "outside_timed_windows": untimed_share(jobs),
     }
     Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")

@@ -1,30 +1,29 @@
-"""Is a benchmark sound? Do the parts add up, do the rounds agree, did the machines match?"""
+"""Is a benchmark sound? Do the parts add up, do its results belong together?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
-from exatrkx_service.analysis.summary import NS_PER_MS
 from exatrkx_service.analysis.timings import (
+    NS_PER_MS,
     SAMPLE,
     TimingsError,
     check_timings,
-    option_order,
     part_rows,
     total_rows,
 )
+from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same, flatten
 
 SUM_TOLERANCE = 0.01  # largest share of an event's time that no part may account for
-ROUND_TOLERANCE = 0.05  # rounds whose means differ by less than this share agree
-ROUND_P_VALUE = 0.01  # and so do rounds whose difference chance explains
 # Of each job its own.
 JOB_KEYS = (
     *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
-    "statistics",
+    *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models"),
 )
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
@@ -58,48 +57,48 @@ def check_sums(timings: pd.DataFrame, tolerance: float = SUM_TOLERANCE) -> float
     return float(gap.max())
 
 
-def stability_warnings(timings: pd.DataFrame) -> list[str]:
-    """One line per option and concurrency whose rounds disagree.
-
-    A round is a job of its own, minutes or hours from the next one, so a difference between
-    rounds is a drift of the machine that no interval over events can show. Two rounds are
-    compared event by event: the slowest and the fastest one disagree if their means over the
-    events that both measured differ by more than ``ROUND_TOLERANCE``, and a paired t-test over
-    these events gives a p-value below ``ROUND_P_VALUE``. The first condition ignores
-    differences that matter to no one, the second those that few or noisy events make by chance.
-    The idea of a warning beside the result is pyperf's (pyperf, "Stable benchmark").
+def check_inputs(
+    timings: Iterable[Path | str], reference: Path | str, settings: Mapping[str, Any]
+) -> None:
+    """Checks that all measurements are of the reference's inputs, and of this configuration.
 
     Args:
-        timings: raw samples, see ``timings.COLUMNS``.
+        timings: the Parquet files of the samples, ``<option>/round<r>.parquet``.
+        reference: the Parquet file of the reference.
+        settings: of each option, what its measurement depends on of the configuration.
 
-    Returns:
-        The warnings, in the order of the options; empty when all rounds agree or there is
-        only one.
+    Raises:
+        IdentityError: a file is of other events, networks, models or settings.
     """
-    totals = total_rows(timings)
-    totals = totals[totals.status == "ok"]
-    warnings = []
-    for option in option_order(totals.option):
-        for concurrency, samples in totals[totals.option == option].groupby("concurrency"):
-            rounds = (
-                samples.pivot_table(index="event", columns="round", values="duration_ns").dropna()
-                / NS_PER_MS
+    expected = attributes_of(reference).get(INPUTS, {})
+    for path in map(Path, timings):
+        found = attributes_of(path)
+        check_same(found.get(INPUTS, {}), expected, str(path), str(reference))
+        check_same(
+            found.get(SETTINGS, {}), settings[path.parent.name], str(path), "the configuration"
+        )
+
+
+def environment_warnings(records: dict[str, dict[str, Any]]) -> list[str]:
+    """What is not known of the jobs, or was done to them, that a reader should know.
+
+    Args:
+        records: the provenance of each job.
+    """
+    warnings = {}
+    for record in records.values():
+        if reason := record.get("git_commit_unknown"):
+            warnings[f"the commit is not known: {reason}"] = None
+        limits, job = record["job"].get("limits", {}), record["job"]
+        quota, cores = limits.get("cpu_quota"), len(limits.get("affinity", ()))
+        if quota and quota < cores:
+            warnings[f"a control group grants {quota:g} of the {cores} CPUs"] = None
+        after = job.get("affinity_after", limits.get("affinity"))
+        if after != limits.get("affinity"):
+            warnings[f"libraries have bound a job to the CPUs {after} of {limits['affinity']}"] = (
+                None
             )
-            if rounds.shape[1] < 2 or len(rounds) < 2:
-                continue
-            means = rounds.mean()
-            slow, fast = means.idxmax(), means.idxmin()
-            spread = (means[slow] - means[fast]) / means.mean()
-            if spread <= ROUND_TOLERANCE:
-                continue
-            p_value = stats.ttest_rel(rounds[slow], rounds[fast]).pvalue
-            if p_value < ROUND_P_VALUE:
-                warnings.append(
-                    f"{option} at concurrency {concurrency}: round {slow} took "
-                    f"{means[slow]:.2f} ms per event and round {fast} {means[fast]:.2f} ms, "
-                    f"{spread:.0%} apart; run again on a quiet machine"
-                )
-    return warnings
+    return list(warnings)
 
 
 def span_warnings(records: dict[str, dict[str, Any]]) -> list[str]:
@@ -149,7 +148,7 @@ def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     jobs: dict[str, dict[str, Any]] = {job: {} for job in records}
     values: dict[tuple[str, ...], dict[str, Any]] = {}
     for job, record in records.items():
-        for key, value in _flatten(record).items():
+        for key, value in flatten(record).items():
             if key[-1] in JOB_KEYS:
                 jobs[job][".".join(key)] = value
             elif value is not None:
@@ -178,13 +177,3 @@ def _part_sums(timings: pd.DataFrame) -> pd.DataFrame:
         .merge(parts.rename(columns={"duration_ns": "parts_ns"}), on=SAMPLE, how="left")
         .fillna({"parts_ns": 0})
     )
-
-
-def _flatten(record: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    flat: dict[tuple[str, ...], Any] = {}
-    for key, value in record.items():
-        if isinstance(value, dict) and value:
-            flat |= _flatten(value, (*prefix, key))
-        else:
-            flat[(*prefix, key)] = value
-    return flat

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from exatrkx_service.analysis.timings import (
     ENSEMBLE,
+    NS_PER_MS,
     PARTS,
     PIPELINE,
     STAGES,
     check_reference,
     check_timings,
     comparable,
-    natural_key,
     part_rows,
     total_rows,
     tracks_identical,
 )
+from exatrkx_service.analysis.verdicts import INVALID, verdicts
+from exatrkx_service.options import natural_key
 
-NS_PER_MS = 1e6
 SUMMARY_COLUMNS = [
     "option",
     "concurrency",
@@ -36,6 +40,8 @@ SUMMARY_COLUMNS = [
     "throughput_evt_s",
     "tracks_identical",
     "slowdown_vs_S0",
+    "verdict",
+    "reason",
 ]
 COST_COLUMNS = ["option", "concurrency", "cost_ms", "ci95_low_ms", "ci95_high_ms"]
 BREAKDOWN_COLUMNS = [
@@ -113,6 +119,7 @@ def _cells(times: pd.Series, samples: pd.DataFrame) -> tuple[np.ndarray, np.ndar
 def summarise(
     timings: pd.DataFrame,
     reference: pd.DataFrame,
+    jobs: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     confidence_level: float,
     resamples: int,
@@ -120,14 +127,14 @@ def summarise(
 ) -> pd.DataFrame:
     """One row per option and concurrency with the times of an event as the client sees them.
 
-    The statistics run over all samples that did not fail (events x repetitions x rounds). Where
-    the tracks are not the reference's, all of them are NaN: a run that computed something else
-    is reported as invalid and not averaged. The interval is explained in ``mean_interval``;
-    the throughput in ``throughput_per_round``.
+    The statistics run over all samples (events x repetitions x rounds). Where the verdict is
+    ``invalid``, see ``timings.invalid_cells``, all of them are NaN. The interval is explained in
+    ``mean_interval``, the throughput in ``throughput_per_round``.
 
     Args:
         timings: raw samples, see ``timings.COLUMNS``.
         reference: one row per event with the labels' hash, see ``timings.REFERENCE_COLUMNS``.
+        jobs: the provenance of each job, for what disturbed it; see ``verdicts``.
         confidence_level: of the interval of the mean, between 0 and 1. The columns are named
             for the default, 0.95.
         resamples: number of bootstrap resamples.
@@ -137,7 +144,7 @@ def summarise(
         Columns ``SUMMARY_COLUMNS``: ``n_events`` (distinct events measured without failure),
         ``n_failed`` (failed samples), times [ms], ``std_ms`` over samples (n - 1),
         ``throughput_evt_s`` [events/s], ``tracks_identical`` (bool), ``slowdown_vs_S0`` (mean
-        over S0's at the same concurrency; NaN where S0 has none).
+        over S0's at the same concurrency; NaN where S0 has none), ``verdict`` and ``reason``.
 
     Raises:
         TimingsError: the samples or the reference are malformed.
@@ -145,6 +152,7 @@ def summarise(
     check_timings(timings, "timings")
     check_reference(reference, "reference")
     identical = tracks_identical(timings, reference)
+    judged = verdicts(timings, reference, jobs or {})
     rates = throughput_per_round(timings).groupby(["option", "concurrency"])
     rows = []
     for (option, concurrency), samples in total_rows(timings).groupby(["option", "concurrency"]):
@@ -156,7 +164,8 @@ def summarise(
             "n_failed": len(samples) - len(ok),
             "tracks_identical": bool(identical[option, concurrency]),
         }
-        if row["tracks_identical"]:
+        row["verdict"], row["reason"] = judged[option, concurrency]
+        if row["verdict"] != INVALID:
             times = ok.duration_ns / NS_PER_MS
             low, high = mean_interval(
                 *_cells(times, ok),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,8 +47,10 @@ REFERENCE_COLUMNS = [
     "n_space_points",
     "n_edges_built",
     "n_edges_filtered",
+    "n_tracks",
     "labels_sha256",
 ]
+NS_PER_MS = 1e6
 _TEXT = ("option", "stage", "part", "status", "error", "labels_sha256")
 _KNOWN = {
     "status": {"ok", "failed"},
@@ -60,16 +61,6 @@ _KNOWN = {
 
 class TimingsError(ValueError):
     """Samples that can't be analysed; the message names the file and the column."""
-
-
-def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts S2 before S10."""
-    return [(int(t), "") if t.isdigit() else (-1, t) for t in re.split(r"(\d+)", name) if t]
-
-
-def option_order(options: Iterable[str]) -> list[str]:
-    """The distinct option names in natural order: S0, S1, ..., S10."""
-    return sorted(set(options), key=natural_key)
 
 
 def read_timings(paths: Iterable[Path | str]) -> pd.DataFrame:
@@ -189,17 +180,43 @@ def part_rows(timings: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparable(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """The samples of those (option, concurrency) pairs in which the tracks are the reference's.
+    """The samples of the valid (option, concurrency) pairs, see ``invalid_cells``.
 
-    A pair with one differing or missing hash leaves as a whole: its times belong to another
-    computation and are not averaged. A pair in which every sample failed leaves too.
+    Raises:
+        TimingsError: an event that was measured has no row in the reference.
+    """
+    invalid = invalid_cells(timings, reference)
+    cells = pd.MultiIndex.from_frame(timings[["option", "concurrency"]])
+    return timings[~cells.isin(list(invalid))]
+
+
+def invalid_cells(
+    timings: pd.DataFrame, reference: pd.DataFrame
+) -> dict[tuple[str, int], list[str]]:
+    """The (option, concurrency) pairs whose times are not those of the option, and why.
+
+    With one request that failed, or one event with other tracks, the times of the others are those
+    of a lesser load, or of another computation: they are not averaged. Where no event has a track
+    nothing was found, however fast.
 
     Raises:
         TimingsError: an event that was measured has no row in the reference.
     """
     identical = tracks_identical(timings, reference)
-    keep = pd.MultiIndex.from_frame(timings[["option", "concurrency"]])
-    return timings[keep.isin(identical.index[identical])]
+    reasons: dict[tuple[str, int], list[str]] = {}
+    for cell, samples in total_rows(timings).groupby(["option", "concurrency"]):
+        failed = samples[samples.status == "failed"]
+        found = []
+        if len(failed):
+            often = failed.error.mode().iloc[0]
+            found.append(f"{len(failed)} of {len(samples)} requests failed, most often: {often}")
+        if not identical[cell] and len(failed) < len(samples):
+            found.append("other tracks than the reference")
+        if not (reference.n_tracks > 0).any():
+            found.append("no tracks were found in any event")
+        if found:
+            reasons[cell] = found
+    return reasons
 
 
 def tracks_identical(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:

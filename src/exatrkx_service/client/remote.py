@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import ModuleType
 from typing import Any
 
@@ -11,17 +12,24 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
-from exatrkx_service.serving.server import token_headers
+from exatrkx_service.serving.health import ServerError
+from exatrkx_service.serving.server import CHANNEL, token_headers
 
 REQUEST = "request"  # the part that is cut further with the server's own time stamps
 # What tritonclient lets through from its HTTP library: time-outs, and connections that were lost.
 LOST = (OSError, HTTPParseError)
-# gRPC lets all channels of a process to one address share a connection; messages are not limited.
-CHANNEL = [
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-]
+
+
+# Messages of Triton when its shared memory is full.
+FULL = ("shared memory", "No space left", "bad_alloc")
+
+
+class RequestTimeout(InferenceServerException):
+    """A request that took longer than its client waits; the server may work on."""
+
+
+class SharedMemoryFull(ServerError):
+    """The server has no room for the tensors of a request: smaller ones alone would pass."""
 
 
 def protocol_module(protocol: str) -> ModuleType:
@@ -45,6 +53,9 @@ class Client:
 
     def __init__(self, url: str, protocol: str, timeout_s: float, token: str = "") -> None:
         self.module = protocol_module(protocol)
+        # Requests by model that the server has taken, as far as can be known: those it answered,
+        # and those it had no time for.
+        self.sent: Counter[str] = Counter()
         self.protocol = protocol
         self.timeout_s = timeout_s
         self.headers = token_headers(protocol, token)
@@ -59,11 +70,13 @@ class Client:
         """Sends one request and waits for its result.
 
         Raises:
-            InferenceServerException: the request failed.
+            RequestTimeout: it took longer than ``timeout_s``.
+            SharedMemoryFull: the server's shared memory is full.
+            InferenceServerException: the request failed otherwise.
         """
         limit = {"client_timeout": self.timeout_s} if self.protocol == "grpc" else {}
         try:
-            return self.connection.infer(
+            result = self.connection.infer(
                 model,
                 inputs,
                 outputs=outputs,
@@ -71,8 +84,27 @@ class Client:
                 headers=self.headers,
                 **limit,
             )
+        except TimeoutError as error:
+            raise self._timeout(model) from error
         except LOST as error:
             raise InferenceServerException(f"{type(error).__name__}: {error}") from error
+        except InferenceServerException as error:
+            if error.status() == "StatusCode.DEADLINE_EXCEEDED":
+                raise self._timeout(model) from error
+            if any(word in (error.message() or "") for word in FULL):
+                raise SharedMemoryFull(
+                    f"{model}: {error.message()}; the server has too little shared memory for the "
+                    "larger events: give it more (of a container: --shm-size, --ipc=host)"
+                ) from error
+            raise
+        self.sent[model] += 1
+        return result
+
+    def _timeout(self, model: str) -> RequestTimeout:
+        self.sent[model] += 1
+        return RequestTimeout(
+            f"{model}: no answer within measure.request_timeout_s = {self.timeout_s:g} s"
+        )
 
     def close(self) -> None:
         """Closes the connection."""
@@ -115,5 +147,19 @@ class RemoteStep:
         watch.lap(self.name, "serialise")
         result = self.client.infer(self.model, inputs, outputs, f"{request_id}/{self.name}")
         watch.lap(self.name, REQUEST)
-        tensors[self.output] = result.as_numpy(self.output)
+        tensors[self.output] = self._output(result)
         watch.lap(self.name, "deserialise")
+
+    def _output(self, result: Any) -> np.ndarray:
+        array, dtype = result.as_numpy(self.output), DTYPES[self.output]
+        if array is None:
+            raise InferenceServerException(f"{self.model}: no output {self.output}")
+        if array.dtype != dtype:
+            # Some versions of tritonclient give an empty array another type, over HTTP.
+            if array.size:
+                raise InferenceServerException(
+                    f"{self.model}: output {self.output} is {array.dtype}, expected "
+                    f"{np.dtype(dtype)}"
+                )
+            array = array.astype(dtype)
+        return array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,21 +9,33 @@ from typing import Any
 
 from exatrkx_service.events.files import EVENT_FILES, event_file
 from exatrkx_service.events.reader import EventFormatError
+from exatrkx_service.identity import file_sha256
+from exatrkx_service.machine import version
+
+GENERATORS = {"pythia8mc": "pythia8mc", "pyacts": "acts"}
 
 
-def write_manifest(path: Path, settings: dict[str, Any], events: Iterable[int]) -> None:
+def write_manifest(
+    path: Path, settings: dict[str, Any], events: Iterable[int], code_sha256: str
+) -> None:
     """Writes the manifest of events that lie in its folder.
 
     Args:
         path: the manifest.
-        settings: what the events were generated with.
+        settings: what the events were generated with; JSON.
         events: their numbers.
+        code_sha256: digest of the code that generated them.
     """
     files = {
-        str(event): {kind: _sha256(event_file(path.parent, event, kind)) for kind in EVENT_FILES}
+        str(event): {
+            kind: file_sha256(event_file(path.parent, event, kind)) for kind in EVENT_FILES
+        }
         for event in events
     }
-    path.write_text(json.dumps({"settings": settings, "events": files}, indent=1) + "\n")
+    # They depend on these versions as well.
+    software = {name: version(name, module) for name, module in GENERATORS.items()}
+    content = {"settings": settings, "code_sha256": code_sha256, "software": software}
+    path.write_text(json.dumps(content | {"events": files}, indent=1) + "\n")
 
 
 def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
@@ -58,14 +69,10 @@ def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
 
 def _verify(file: Path, expected: str, manifest: Path) -> None:
     try:
-        problem = None if _sha256(file) == expected else "has changed since it was generated"
+        problem = None if file_sha256(file) == expected else "has changed since it was generated"
     except OSError as error:
         problem = f"can't be read ({error.strerror})"
     if problem:
         raise EventFormatError(
             f"{file}: {problem}; delete {manifest} and run again to generate its events anew"
         )
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

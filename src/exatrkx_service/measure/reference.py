@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from exatrkx_service.analysis.physics import Method, found_edges, to_tracks
 from exatrkx_service.events.event import Event
-from exatrkx_service.measure.job import only_measurement
 from exatrkx_service.measure.load import hash_labels
+from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.pipeline import local_pipeline
@@ -19,7 +20,10 @@ from exatrkx_service.pipeline.stopwatch import Stopwatch
 
 
 def run_reference(
-    events: Sequence[Event], model_repository: Path, parameters: Mapping[str, Any]
+    events: Sequence[Event],
+    model_repository: Path,
+    parameters: Mapping[str, Any],
+    say: Callable[[str], None] = print,
 ) -> tuple[pd.DataFrame, Method]:
     """Runs the pipeline on every event, in this process, and then times it on every event.
 
@@ -29,10 +33,11 @@ def run_reference(
     Args:
         events: the sample, with truth; at least one event.
         model_repository: folder that holds the exported networks.
-        parameters: the ``pipeline`` section of the configuration.
+        parameters: the ``pipeline`` section of the configuration, see ``identity.with_networks``.
+        say: gets one line if another measurement has to be waited for.
 
     Returns:
-        One row per event (event, n_space_points, n_edges_built, n_edges_filtered,
+        One row per event (event, n_space_points, n_edges_built, n_edges_filtered, n_tracks,
         labels_sha256); and the results as those of a track finder whose steps are the stages.
 
     Raises:
@@ -50,12 +55,13 @@ def run_reference(
                 "n_space_points": len(event),
                 "n_edges_built": tensors["edges"].shape[1],
                 "n_edges_filtered": tensors["filtered_edges"].shape[1],
+                "n_tracks": len(np.unique(tensors["labels"][tensors["labels"] >= 0])),
                 "labels_sha256": hash_labels(tensors["labels"]),
             }
         )
         tracks.append(to_tracks(tensors["labels"], event.event_id))
         edges.append(found_edges(event, tensors, cut))
-    with only_measurement(print):
+    with only_measurement("the pipeline in one process", say):
         for event in events:
             watch = Stopwatch()
             pipeline(event.space_points, watch)

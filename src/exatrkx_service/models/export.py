@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor, nn
 
+from exatrkx_service.identity import file_sha256, network_identity
 from exatrkx_service.models.features import NODE_FEATURES, node_features
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network
+from exatrkx_service.paths import weights_file
 from exatrkx_service.pipeline.building import build_edges
-from exatrkx_service.pipeline.stages import script_path
+from exatrkx_service.pipeline.stages import IDENTITY, script_path
 
 WEIGHTS = Path(__file__).parent / "weights"  # the weights that the package ships
 CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
@@ -49,7 +52,7 @@ def export_all(
     files = {}
     for stage in NETWORKS:
         files[stage] = script_path(model_repo, stage)
-        source = Path(weights_dir) / f"{stage}.safetensors"
+        source = Path(weights_file(weights_dir, stage))
         export(stage, source, files[stage], filter_cut=pipeline_config["filter_cut"])
     return files
 
@@ -66,7 +69,8 @@ def export(
         stage: ``embedding``, ``filtering`` or ``gnn``.
         weights_path: the weights (safetensors).
         destination: the TorchScript file; complete or not there.
-        filter_cut: score below which the filter drops an edge; for ``filtering`` alone.
+        filter_cut: score below which the filter drops an edge; for ``filtering`` alone. It lies in
+            the file, with the digest of the weights: see ``identity.network_identity``.
 
     Raises:
         WeightsError: the weights file cannot be used.
@@ -81,7 +85,12 @@ def export(
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(destination.name + ".partial")
     try:
-        torch.jit.save(torch.jit.freeze(torch.jit.script(network)), temporary)
+        identity = network_identity(stage, file_sha256(weights_path), filter_cut)
+        torch.jit.save(
+            torch.jit.freeze(torch.jit.script(network)),
+            temporary,
+            _extra_files={IDENTITY: json.dumps(identity)},
+        )
         _compare(stage, network, torch.jit.load(temporary), weights_path)
         temporary.replace(destination)
     finally:

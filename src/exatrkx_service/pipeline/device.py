@@ -6,6 +6,8 @@ import ctypes
 import os
 import warnings
 
+from exatrkx_service import environment
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
@@ -34,18 +36,6 @@ def resolve(device: str) -> str:
     return "cpu"
 
 
-def library_environment(threads: int) -> dict[str, str]:
-    """Environment variables by which the numerical libraries compute alike on both sides.
-
-    Each gets ``threads`` intra-op threads, and cuBLAS a workspace with which the same product has
-    the same bits whatever else the GPU does (https://docs.nvidia.com/cuda/cublas, "Results
-    reproducibility"). The libraries read them when they are loaded, so they must be set before
-    torch or faiss is imported; the client and the server get the same ones.
-    """
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return {name: str(threads) for name in names} | {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-
-
 def make_repeatable() -> None:
     """Makes the networks give the same bits for the same event on a GPU, every time.
 
@@ -68,7 +58,8 @@ def settle(threads: int) -> None:
     process had done before; the stages run in one process in one service option and in five in
     another. Source: mallopt(3), M_MMAP_THRESHOLD, whose largest value is 32 MiB.
     """
-    os.environ.update(library_environment(threads))
+    environment.clean(os.environ)
+    environment.pin(os.environ, environment.library_variables(threads))
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**30)

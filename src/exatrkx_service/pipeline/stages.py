@@ -6,17 +6,17 @@ calls it here, and the model that serves the stage calls it here as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from exatrkx_service.options import STAGES
+from exatrkx_service.options import NETWORKS, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.tensors import to_numpy, to_tensor
 
-SCRIPTED = ("embedding", "filtering", "gnn")
-
 StageFunction = Callable[..., Any]
+IDENTITY = "exatrkx.json"  # file inside an exported network: what it is, see ``identity``
 
 
 def script_path(model_repository: Path, stage: str) -> Path:
@@ -24,19 +24,20 @@ def script_path(model_repository: Path, stage: str) -> Path:
     return Path(model_repository) / stage / "1" / "model.pt"
 
 
-def load_scripted(path: Path, device: str) -> StageFunction:
-    """Loads an exported network.
+def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> StageFunction:
+    """Loads an exported network, if it is the one that is expected.
 
     Args:
         path: the TorchScript file.
         device: ``cpu`` or ``cuda``.
+        identity: what it must be, see ``identity.network_identity``.
 
     Returns:
         A function of the stage's inputs (numpy arrays or tensors) that gives a tensor on the
         device.
 
     Raises:
-        ModelFileError: the file is missing or is no TorchScript.
+        ModelFileError: the file is missing, is no TorchScript, or is another network.
     """
     import torch
 
@@ -44,10 +45,12 @@ def load_scripted(path: Path, device: str) -> StageFunction:
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; `snakemake export` makes it")
     try:
-        module = torch.jit.load(str(path), map_location=device)
+        inside = {IDENTITY: ""}
+        module = torch.jit.load(str(path), map_location=device, _extra_files=inside)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
+    _check_identity(path, inside[IDENTITY], identity)
     module.eval()
     if device == "cuda":
         devices.make_repeatable()
@@ -61,6 +64,17 @@ def load_scripted(path: Path, device: str) -> StageFunction:
         return output
 
     return run
+
+
+def _check_identity(path: Path, inside: str | bytes, expected: Mapping[str, str]) -> None:
+    found = json.loads(inside) if inside else {}
+    for key, value in expected.items():
+        if found.get(key) != value:
+            raise ModelFileError(
+                f"{path}: {key} {found.get(key, 'not recorded')}, expected {value}, that of the "
+                "configuration: another network was put there, or it was exported with another "
+                "configuration; `snakemake export --forcerun export_network` makes it anew"
+            )
 
 
 class ModelFileError(ValueError):
@@ -96,11 +110,13 @@ def make_stage(stage: str, model_repository: Path, parameters: dict[str, Any]) -
         stage: its name.
         model_repository: folder that holds ``<stage>/1/model.pt`` for the networks.
         parameters: the ``pipeline`` section of the configuration (device, threads, radius, k_max,
-            labeling and its cut; the filter cut lies in the exported filter).
+            labeling and its cut; the filter cut lies in the exported filter), with the identity of
+            its networks: see ``identity.with_networks``.
     """
     device = devices.resolve(parameters["device"])
-    if stage in SCRIPTED:
-        return load_scripted(script_path(model_repository, stage), device)
+    if stage in NETWORKS:
+        networks = parameters["networks"]
+        return load_scripted(script_path(model_repository, stage), device, networks[stage])
     if stage == "building":
         return make_building(parameters, device)
     if stage == "labeling":

@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exatrkx_service.serving import embedded
+from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.process import PACKAGES
 from exatrkx_service.serving.repository import STUB
-from exatrkx_service.serving.server import ServerError
 
 LAUNCHERS = ("apptainer", "podman-hpc", "shifter")
-NATIVE = ("embedding", "filtering", "gnn")  # served by LibTorch, in the server's own process
 
 
 def mounts(model_repository: Path, work: Path) -> dict[Path, str]:
@@ -73,7 +72,7 @@ def prepare(
     start = program(launcher)
     stub = embedded.python_stub()
     for model in (work / "models").glob("*/1/model.py"):
-        shutil.copy2(stub, model.parents[1] / STUB)
+        (model.parents[1] / STUB).symlink_to(stub)  # the folder may forbid to execute files
     binds = mounts(model_repository, work)
     gpus = device == "cuda"
     if launcher == "apptainer":

@@ -9,9 +9,10 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from exatrkx_service.environment import cleaned, pin
 from exatrkx_service.serving.guard import STUB
+from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.repository import install_backends
-from exatrkx_service.serving.server import ServerError
 
 
 def triton_folder() -> Path:
@@ -61,9 +62,10 @@ def prepare(work: Path) -> list[str]:
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of the server, with these variables in it."""
+    environment = cleaned(os.environ)
+    pin(environment, variables)
     return {
-        **os.environ,
-        **variables,
+        **environment,
         # Those of this machine last: its driver or CUDA may lie there.
         "LD_LIBRARY_PATH": f"{library_path()}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":"),
         # By this the stub finds the packages of this Python; it does not read PYTHONPATH.

@@ -2,9 +2,11 @@
 
 The owner holds the other end of the standard input. When that closes, because the owner is done or
 because it was killed, the guard stops the server: SIGTERM, then SIGKILL for its model processes,
-then for itself. A signal from the kernel at the owner's death would not do: a Triton that is still
-loading its models dies of a SIGTERM and leaves their processes. What the server leaves, processes
-and shared memory, the guard removes.
+then for itself. An owner that wants nothing more of the server, as after an error, writes ``KILL``
+before: then it is SIGKILL at once, for a server whose models hang would take all the time it has. A
+signal from the kernel at the owner's death would not do: a Triton that is still loading its models
+dies of a SIGTERM and leaves their processes. What the server leaves, processes and shared memory,
+the guard removes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import psutil
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SHARED_MEMORY = Path("/dev/shm")
+KILL = b"kill"
 STUB = "triton_python_backend_stub"  # the program that runs a Python model
 
 
@@ -38,7 +41,9 @@ def _kill(pid: int, name: str = "") -> list[psutil.Process]:
 
 
 def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> None:
-    sys.stdin.buffer.read()
+    if sys.stdin.buffer.read() == KILL:
+        server.kill()
+        return
     server.terminate()
     # A server writes its trace when the last of its models has ended, and one can hang at its end.
     for kill in (lambda: _kill(server.pid, STUB), server.kill):

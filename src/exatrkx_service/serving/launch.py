@@ -12,15 +12,18 @@ from typing import Any
 
 from tritonclient.utils import InferenceServerException
 
+from exatrkx_service.environment import cleaned, library_variables, unsafe_character
+from exatrkx_service.options import NETWORKS
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.serving import container, embedded, journal
+from exatrkx_service.serving.health import Health, ServerError, load_failure
+from exatrkx_service.serving.memory import check_room
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import prepare
 from exatrkx_service.serving.server import (
     LOOPBACK,
     NotReady,
     Server,
-    ServerError,
     ask_version,
     check_free,
     free_ports,
@@ -38,41 +41,43 @@ def launch(
     settings: Mapping[str, Any],
     pipeline: Mapping[str, Any],
     *,
+    log: Path | None = None,
+    largest: Mapping[str, int] | None = None,
     address: str = LOOPBACK,
     token: str = "",
 ) -> Iterator[Server]:
     """Runs a server for as long as the block lasts.
 
     Args:
-        model_repository: the tracked model repository, with the exported networks.
+        model_repository: of this configuration, with the exported networks.
         models: names of the models to load, no others are.
-        work: an empty folder for the server's repository, backends, log and trace; without spaces
-            in its path.
+        work: an empty folder for the server's repository, backends and trace; without characters
+            in its path that a shell would misread.
         settings: the ``server`` section of the configuration.
-        pipeline: its ``pipeline`` section.
+        pipeline: its ``pipeline`` section, with the identity of its networks: see
+            ``identity.with_networks``.
+        log: file for the server's output; in the work folder if not given.
+        largest: sizes of the largest event's tensors [bytes], see ``memory.tensor_bytes``.
         address: what the server listens on.
         token: what its clients must know; empty for all.
 
     Raises:
-        ServerError: the work folder's path has a space, the server is missing, a port is taken, it
-            is not ready in time, or it died and so a request in the block failed; the message holds
-            the end of its log.
+        ServerError: the server can't work in the work folder, there is too little shared memory,
+            the server is missing, a port is taken, a model can't be loaded, it is not ready in
+            time, or it died and so a request in the block failed; the message holds the end of its
+            log.
     """
     if settings["launcher"] == "external":
         yield _external(settings, models)
         return
-    if " " in str(work):  # Triton gives the paths in it to a shell as they are
-        raise ServerError(
-            f"{work}: the server can't work in a folder whose path has a space; "
-            "set TMPDIR to one without"
-        )
+    _check_work_folder(work)
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
     prepare(
         model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
     )
-    variables = devices.library_environment(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
     if settings["launcher"] == "embedded":
         program = embedded.prepare(work)
         environment = embedded.environment(variables)
@@ -86,15 +91,18 @@ def launch(
             device=device,
             variables=variables,
         )
-        environment = dict(os.environ)
-        native = container.NATIVE
+        environment = cleaned(os.environ)
+        native = NETWORKS  # served by LibTorch, in the server's own process
+    if largest:
+        python = [model for model in models if model not in native]
+        check_room(python, settings["instances"], largest)
     ports = settings.get("ports") or free_ports(address)
     check_free(ports, address)
     region = f"exatrkx_{secrets.token_hex(6)}_"
     arguments = server_arguments(
         work, models, ports, region, settings["stop_timeout_s"], address=address, token=token
     )
-    log = work / "server.log"
+    log = log or work / "server.log"
     with guarded_process(
         [*program, *arguments],
         environment,
@@ -109,12 +117,28 @@ def launch(
                 http_url=f"{address}:{ports['http']}",
                 version=version,
                 process=process,
+                health=Health.of(process.pid),
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
                 native=native,
                 token=token,
             )
+        )
+
+
+def _check_work_folder(work: Path) -> None:
+    # Triton gives the paths in it to a shell as they are.
+    if (character := unsafe_character(work)) is not None:
+        raise ServerError(
+            f"{work}: the server can't work in a folder whose path has {character!r}; "
+            "set TMPDIR to one without"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    if os.statvfs(work).f_flag & os.ST_NOEXEC:
+        raise ServerError(
+            f"{work}: the server can't work on a file system that is mounted noexec; set TMPDIR to "
+            "a folder of another"
         )
 
 
@@ -138,10 +162,13 @@ def wait_started(
     """Waits until a server that was started is ready; gives its version.
 
     Raises:
-        ServerError: it ended, or was not ready in time; the message holds the end of its log.
+        ServerError: a model could not be loaded, it ended, or it was not ready in time; the message
+            holds the end of its log.
     """
 
     def check() -> None:
+        if failure := load_failure(log):
+            raise ServerError(f"the server at start: {failure}\n(log: {log})")
         code = process.poll()
         if code is not None:
             raise ServerError(f"the server ended with code {code} at start; {tail(log)}")
@@ -159,4 +186,6 @@ def _external(settings: Mapping[str, Any], models: Sequence[str]) -> Server:
     """Somebody else's server; nothing is started, and its trace can't be had."""
     urls = settings["urls"]
     version = ask_version(urls["grpc"], models)
-    return Server(grpc_url=urls["grpc"], http_url=urls["http"], version=version)
+    return Server(
+        grpc_url=urls["grpc"], http_url=urls["http"], version=version, machine="not known"
+    )

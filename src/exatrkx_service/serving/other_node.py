@@ -19,15 +19,19 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+from exatrkx_service.environment import cleaned, pin
+from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.launch import owned
 from exatrkx_service.serving.process import PACKAGES
 from exatrkx_service.serving.serve import ENDPOINT
-from exatrkx_service.serving.server import Server, ServerError, ask_version, tail
+from exatrkx_service.serving.server import Server, ask_version, tail
 
 _ADVICE = (
     "expected a Slurm job with two nodes: `nodes: 2` and `tasks: 2` for the rule measure in the "
     "profile, or server.node: same"
 )
+
+QUICK_STOP_S = 20  # grace given to the server's step after an error: nothing more is wanted of it
 
 
 def find_node() -> str:
@@ -70,10 +74,11 @@ def step_environment() -> dict[str, str]:
     keep = {"SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF", "SLURM_CLUSTER_NAME"}
     variables = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in cleaned(os.environ).items()
         if name in keep or not name.startswith(("SLURM", "SRUN", "SBATCH"))
     }
-    return variables | {"PYTHONPATH": f"{PACKAGES}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")}
+    pin(variables, {"PYTHONPATH": str(PACKAGES)})
+    return variables
 
 
 @contextlib.contextmanager
@@ -83,15 +88,13 @@ def launch_on_other_node(
     work: Path,
     settings: Mapping[str, Any],
     pipeline: Mapping[str, Any],
+    *,
+    log: Path,
+    largest: Mapping[str, int] | None = None,
 ) -> Iterator[Server]:
     """Runs a server on another node for as long as the block lasts; arguments as of ``launch``.
 
-    Args:
-        model_repository: the tracked model repository, with the exported networks.
-        models: names of the models to load.
-        work: an empty folder for the server's files, which both nodes see.
-        settings: the ``server`` section of the configuration.
-        pipeline: its ``pipeline`` section.
+    The work folder and the log must be seen by both nodes.
 
     Raises:
         ServerError: there is no other node, the server did not start or publish itself in time, or
@@ -108,13 +111,15 @@ def launch_on_other_node(
                 "work": str(work),
                 "settings": dict(settings),
                 "pipeline": dict(pipeline),
+                "log": str(log.resolve()),
+                "largest": largest,
             }
         )
     )
     step = step_command(node, sys.executable, "-m", "exatrkx_service.serving.serve", str(order))
-    log = work / "step.log"
-    with _running(step, log, stop_timeout_s=settings["stop_timeout_s"] + 10) as process:
-        endpoint = _wait_published(process, work / ENDPOINT, log, settings["start_timeout_s"])
+    output = work / "step.log"
+    with _running(step, output, stop_timeout_s=settings["stop_timeout_s"] + 10) as process:
+        endpoint = _wait_published(process, work / ENDPOINT, output, settings["start_timeout_s"])
         urls = {name: f"{endpoint['host']}:{port}" for name, port in endpoint["ports"].items()}
         ask_version(urls["grpc"], models)
         yield from owned(
@@ -123,7 +128,8 @@ def launch_on_other_node(
                 http_url=urls["http"],
                 version=endpoint["version"],
                 process=process,
-                log=work / "server.log",
+                log=log,
+                machine=endpoint["machine"],
                 trace=work / "trace.json",
                 journals=work / "journals",
                 token=endpoint["token"],
@@ -150,6 +156,9 @@ def _running(step: Sequence[str], log: Path, stop_timeout_s: float) -> Iterator[
         )
     try:
         yield process
+    except BaseException:
+        stop_timeout_s = min(stop_timeout_s, QUICK_STOP_S)
+        raise
     finally:
         process.stdin.close()
         try:

@@ -1,13 +1,14 @@
-"""A server process that cannot outlive its owner, and its owner's clean end."""
+"""A server process that cannot outlive its owner."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from exatrkx_service.serving.guard import KILL
 
 PACKAGES = Path(__file__).resolve().parents[2]  # the folder that holds this package
 
@@ -24,7 +25,7 @@ def guarded_process(
     """Runs a program for as long as the block lasts, under a guard (see ``guard``).
 
     On every way out of the block, and if this process is killed, the guard stops the program and
-    removes what it leaves.
+    removes what it leaves; after an error in the block it kills it.
 
     Args:
         command: program and arguments.
@@ -53,20 +54,11 @@ def guarded_process(
         )
     try:
         yield process
+    except BaseException:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(KILL)
+        raise
     finally:
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         process.wait()
-
-
-@contextlib.contextmanager
-def sigterm_as_exit() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit, so that ``finally`` blocks run when a job is cancelled."""
-
-    def leave(signum: int, frame: object) -> None:
-        raise SystemExit(128 + signum)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

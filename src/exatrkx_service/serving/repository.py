@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,33 +32,76 @@ def read_config(path: Path) -> ModelConfig:
         raise RepositoryError(f"{path}: expected a Triton model configuration: {error}") from None
 
 
-def configure(
-    config: ModelConfig, pipeline: Mapping[str, Any], *, device: str, instances: int
-) -> ModelConfig:
-    """Puts the settings of a run into a model's configuration.
+def configure(config: ModelConfig, pipeline: Mapping[str, Any]) -> ModelConfig:
+    """Puts the settings of the pipeline into a model's configuration.
 
     Args:
         config: of the model; changed in place.
-        pipeline: the ``pipeline`` section of the configuration; all of it goes into the parameters
-            of the Python models, and ``threads`` into the intra-op threads of the networks.
+        pipeline: the ``pipeline`` section of the configuration, see ``identity.with_networks``; all
+            of it goes into the parameters of the Python models, and into those of the networks
+            ``threads`` as their intra-op threads, and which network it must be.
+    """
+    if config.HasField("ensemble_scheduling"):
+        return config  # an ensemble computes nothing itself
+    if config.backend == "pytorch":
+        # The key of NVIDIA's LibTorch backend; the Python-based one here reads the same.
+        config.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(pipeline["threads"])
+        identity = json.dumps(pipeline["networks"][config.name])
+        config.parameters["identity"].string_value = identity
+        return config
+    for key, value in pipeline.items():
+        text = json.dumps(value) if isinstance(value, dict) else str(value)
+        config.parameters[key].string_value = text
+    return config
+
+
+def place(config: ModelConfig, *, device: str, instances: int) -> ModelConfig:
+    """Says where a model runs.
+
+    Args:
+        config: of the model; changed in place.
         device: ``cpu`` or ``cuda``, resolved.
         instances: how many instances of the model to run.
     """
     if config.HasField("ensemble_scheduling"):
-        return config  # an ensemble computes nothing itself
+        return config
     del config.instance_group[:]
     if device == "cuda":
         # One GPU, named: without a name Triton puts that many instances on each GPU it sees.
         config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_GPU, gpus=[0])
     else:
         config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_CPU)
-    if config.backend == "pytorch":
-        # The key of NVIDIA's LibTorch backend; the Python-based one here reads the same.
-        config.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(pipeline["threads"])
-    else:
-        for key, value in {**pipeline, "device": device}.items():
-            config.parameters[key].string_value = str(value)
+    if config.backend != "pytorch":
+        config.parameters["device"].string_value = device
     return config
+
+
+def export_repository(source: Path, destination: Path, pipeline: Mapping[str, Any]) -> None:
+    """Makes a model repository complete, but for the networks: those are exported into it.
+
+    Args:
+        source: the tracked model repository.
+        destination: gets a folder per model.
+        pipeline: see ``configure``. The device is left to the server: KIND_AUTO for the networks,
+            ``cpu`` for what is computed in Python.
+
+    Raises:
+        RepositoryError: no models in ``source``, or a configuration that cannot be read.
+    """
+    for path in _configs(source):
+        config = configure(read_config(path), dict(pipeline) | {"device": "cpu"})
+        version = destination / path.parent.name / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        (version.parent / "config.pbtxt").write_text(text_format.MessageToString(config))
+        for file in (path.parent / "1").glob("*.py"):
+            shutil.copyfile(file, version / file.name)
+
+
+def _configs(repository: Path) -> list[Path]:
+    configs = sorted(Path(repository).glob("*/config.pbtxt"))
+    if not configs:
+        raise RepositoryError(f"{repository}: expected a model repository (<model>/config.pbtxt)")
+    return configs
 
 
 def prepare(
@@ -73,11 +117,8 @@ def prepare(
     Raises:
         RepositoryError: no models in ``source``, or a configuration that cannot be read.
     """
-    configs = sorted(Path(source).glob("*/config.pbtxt"))
-    if not configs:
-        raise RepositoryError(f"{source}: expected a model repository (<model>/config.pbtxt)")
-    for path in configs:
-        config = configure(read_config(path), pipeline, device=device, instances=instances)
+    for path in _configs(source):
+        config = place(configure(read_config(path), pipeline), device=device, instances=instances)
         model = destination / path.parent.name
         model.mkdir(parents=True)
         (model / "config.pbtxt").write_text(text_format.MessageToString(config))
@@ -96,6 +137,7 @@ def install_backends(triton: Path, stub: Path, destination: Path) -> Path:
         stub: the ``triton_python_backend_stub`` of this Python version.
         destination: an empty folder.
     """
+    # Copies, not links: Triton refuses a library that lies elsewhere.
     python = destination / "python"
     shutil.copytree(triton / "backends" / "python", python, symlinks=False)
     target = python / STUB

@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from exatrkx_service.machine import describe_machine
 from exatrkx_service.serving.launch import launch
-from exatrkx_service.serving.process import sigterm_as_exit
+from exatrkx_service.signals import signals_as_exit
 
 ENDPOINT = "endpoint.json"
 ANY_ADDRESS = "0.0.0.0"
@@ -34,12 +35,13 @@ def publish(path: Path, endpoint: dict[str, Any]) -> None:
     temporary.rename(path)
 
 
-def serve(order: dict[str, Any]) -> None:
+def serve(order: dict[str, Any], over: threading.Event) -> None:
     """Runs the server that was ordered.
 
     Args:
         order: the arguments of ``launch``: ``model_repository``, ``models``, ``work``,
-            ``settings``, ``pipeline``.
+            ``settings``, ``pipeline``, ``log``, ``largest``.
+        over: set when the server is to end.
 
     Raises:
         ServerError: the server did not start, or ended.
@@ -52,6 +54,8 @@ def serve(order: dict[str, Any]) -> None:
         work,
         order["settings"],
         order["pipeline"],
+        log=Path(order["log"]),
+        largest=order["largest"],
         address=ANY_ADDRESS,
         token=token,
     ) as server:
@@ -63,20 +67,56 @@ def serve(order: dict[str, Any]) -> None:
                 "ports": {name: int(url.rpartition(":")[2]) for name, url in ports.items()},
                 "token": token,
                 "version": server.version,
+                "machine": describe_machine(),
             },
         )
-        # In slices: see ``run_load``.
-        while server.process.poll() is None:
-            time.sleep(0.5)
-        server.check_alive()
+        while not over.wait(0.5):
+            server.check_alive()
 
 
-def _end_with_the_input() -> None:
+def serve_models(
+    model_repository: Path,
+    work: Path,
+    settings: dict[str, Any],
+    pipeline: dict[str, Any],
+    log: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Serves all models of a repository, on this machine, until SIGINT or SIGTERM.
+
+    Args:
+        model_repository: of a configuration, with the exported networks.
+        work: an empty folder for the server's files.
+        settings: the ``server`` section of the configuration.
+        pipeline: its ``pipeline`` section, see ``identity.with_networks``.
+        log: file for the server's output.
+        say: gets where the server is, and how to stop it.
+
+    Raises:
+        ServerError: the server did not start, or ended.
+    """
+    models = sorted(path.parent.name for path in model_repository.glob("*/config.pbtxt"))
+    over = threading.Event()
+    with launch(model_repository, models, work, settings, pipeline, log=log) as server:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
+        say(
+            f"Triton {server.version} serves {', '.join(models)}\n"
+            f"  gRPC: {server.grpc_url}\n  HTTP: {server.http_url}\n  log:  {log}\n"
+            f"To stop it: Ctrl-C, or kill {os.getpid()}"
+        )
+        while not over.wait(0.5):
+            server.check_alive()
+    say("The server has stopped")
+
+
+def _wait_for_the_end(over: threading.Event) -> None:
     sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    over.set()
 
 
 if __name__ == "__main__":
-    with sigterm_as_exit():
-        threading.Thread(target=_end_with_the_input, daemon=True).start()
-        serve(json.loads(Path(sys.argv[1]).read_text()))
+    with signals_as_exit():
+        input_ended = threading.Event()
+        threading.Thread(target=_wait_for_the_end, args=(input_ended,), daemon=True).start()
+        serve(json.loads(Path(sys.argv[1]).read_text()), input_ended)

@@ -6,26 +6,34 @@ import contextlib
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
+from typing import Any
 
 import tenacity
 import tritonclient.grpc as grpcclient
 from tritonclient.utils import InferenceServerException
 
+from exatrkx_service.serving.health import Health, ServerError
+
 LOOPBACK = "127.0.0.1"
 PORTS = ("http", "grpc", "metrics")
 TOKEN_HEADER = "exatrkx-token"
+# gRPC lets all channels of a process to one address share a connection; it limits messages, unless
+# told otherwise, as soon as one argument is given; and it takes a proxy from the environment, for
+# this machine's own addresses as well.
+CHANNEL = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+]
 # What another user of the network must not do; health and metadata are open.
 _RESTRICTED = (
     *("inference", "shared-memory", "model-repository", "model-config"),
     *("statistics", "trace", "logging"),
 )
-
-
-class ServerError(RuntimeError):
-    """The server did not start, or ended when it should not have."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class Server:
         grpc_url, http_url: ``host:port``.
         version: of the server, as it says itself.
         process: what runs it, and ends when it does; None for somebody else's.
+        health: of its processes on this machine.
         log: its output; None for somebody else's.
         trace: file with the time stamps of each request; complete once the server has ended.
             None where it can't be had.
@@ -43,31 +52,37 @@ class Server:
         native: stages that the server's own backend computes, without a model that takes notes.
         token: what its clients must know; empty for all.
         same_clock: whether the time stamps of the trace are on the clients' clock.
+        machine: where it runs: that of the clients, or a description.
     """
 
     grpc_url: str
     http_url: str
     version: str
     process: Popen | None = None
+    health: Health = field(default_factory=Health)
     log: Path | None = None
     trace: Path | None = None
     journals: Path | None = None
     native: tuple[str, ...] = ()
     token: str = ""
     same_clock: bool = True
+    machine: Any = "that of the clients"
 
     def check_alive(self, wait_s: float = 0) -> None:
-        """Raises ServerError, with the end of the server's log, if the server has ended.
+        """Raises ServerError, with the end of the server's log, if it does not work any more.
 
         Args:
             wait_s: how long to wait for its end: a request fails a moment before that shows [s].
         """
         if self.process is None:
-            ask_version(self.grpc_url, ())
             return
         with contextlib.suppress(TimeoutExpired):
             code = self.process.wait(wait_s)
             raise ServerError(f"the server ended with code {code}; {tail(self.log)}")
+        try:
+            self.health.check()
+        except ServerError as error:
+            raise ServerError(f"{error}; {tail(self.log)}") from None
 
 
 def tail(log: Path, lines: int = 15) -> str:
@@ -158,7 +173,7 @@ def ask_version(grpc_url: str, models: Sequence[str]) -> str:
         ServerError: it does not answer, or is not ready.
     """
     try:
-        with grpcclient.InferenceServerClient(grpc_url) as client:
+        with grpcclient.InferenceServerClient(grpc_url, channel_args=CHANNEL) as client:
             missing = [model for model in models if not client.is_model_ready(model)]
             version = client.get_server_metadata().version
     except InferenceServerException as error:

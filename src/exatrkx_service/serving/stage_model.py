@@ -22,13 +22,15 @@ class ServedModel:
     inputs: tuple[str, ...]
     output: str
 
-    def start(self, threads: int) -> None:
+    def start(self, model: str, threads: int) -> None:
         """Makes the process ready, as the client makes its own; before torch is imported."""
+        affinity = os.sched_getaffinity(0)
         devices.settle(threads)
         from exatrkx_service.serving import exchange
 
         self.exchange = exchange
         self.journal = Journal()
+        self.journal.introduce(model, affinity)
 
     def compute(self, tensors: dict[str, Any], watch: Stopwatch) -> None:
         """Adds the output to the tensors, and a lap of the watch for each stage."""
@@ -67,7 +69,8 @@ class StageModel(ServedModel):
         entries = json.loads(args["model_config"])["parameters"]
         parameters = {"device": "cpu", "threads": "1"}
         parameters |= {key: value["string_value"] for key, value in entries.items()}
-        self.start(int(parameters["threads"]))
+        parameters["networks"] = json.loads(parameters.get("networks", "{}"))
+        self.start(args["model_name"], int(parameters["threads"]))
         self.inputs = SPECS[self.stages[0]].inputs
         self.output = SPECS[self.stages[-1]].output
         repository = Path(args["model_repository"]).parent

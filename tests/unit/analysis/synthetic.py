@@ -88,5 +88,5 @@ def make_reference(timings: pd.DataFrame) -> pd.DataFrame:
     columns = ["event", "n_space_points", "n_edges_built", "n_edges_filtered"]
     reference = timings[columns].drop_duplicates("event").reset_index(drop=True)
     return reference.assign(
-        labels_sha256=reference.event.map(labels_hash), provenance="tests: synthetic"
+        n_tracks=7, labels_sha256=reference.event.map(labels_hash), provenance="tests: synthetic"
     )

@@ -3,13 +3,15 @@ import pytest
 from synthetic import make_timings
 
 from exatrkx_service.analysis.checks import (
+    check_inputs,
     check_sums,
     combine_provenance,
+    environment_warnings,
     span_warnings,
-    stability_warnings,
     untimed_share,
 )
 from exatrkx_service.analysis.timings import TimingsError
+from exatrkx_service.identity import IdentityError
 
 
 @pytest.fixture
@@ -42,40 +44,6 @@ def test_failed_samples_are_not_summed(timings):
     assert check_sums(failed) == 0
 
 
-def slower(timings, factor):
-    """Round 2 repeats round 1, and S3 at concurrency 2 takes ``factor`` times as long in it."""
-    first = timings[timings["round"] == 1]
-    chosen = (first.option == "S3") & (first.concurrency == 2)
-    duration = first.duration_ns.where(~chosen, (first.duration_ns * factor).astype("int64"))
-    return pd.concat([first, first.assign(round=2, duration_ns=duration)], ignore_index=True)
-
-
-def test_equal_rounds_give_no_warning(timings):
-    assert stability_warnings(slower(timings, 1)) == []
-
-
-def test_a_slower_round_gives_one_warning_that_names_it(timings):
-    warnings = stability_warnings(slower(timings, 1.2))
-    assert len(warnings) == 1
-    assert warnings[0].startswith("S3 at concurrency 2: round 2 took")
-
-
-def test_a_difference_that_matters_to_no_one_is_silent(timings):
-    assert stability_warnings(slower(timings, 1.03)) == []
-
-
-def test_a_difference_that_one_event_makes_is_silent(timings):
-    """One hiccup moves the mean by far more than the tolerance, but not the events in common."""
-    timings = slower(timings, 1)
-    hiccup = (timings["round"] == 2) & (timings.event == 0) & (timings.repetition == 1)
-    timings.loc[hiccup, "duration_ns"] *= 20
-    assert stability_warnings(timings) == []
-
-
-def test_one_round_can_not_disagree(timings):
-    assert stability_warnings(timings[timings["round"] == 1]) == []
-
-
 def test_provenance_separates_common_differing_and_own():
     records = {
         "S0/round1": {"option": "S0", "server": None, "cpu": {"model": "A", "cores": 4}},
@@ -104,3 +72,63 @@ def test_jobs_that_lie_days_apart_are_told():
 def test_the_share_of_time_that_is_not_timed():
     jobs = {"a": {"job": {"timed_s": 30, "wall_s": 40}}, "b": {"job": {"timed_s": 9, "wall_s": 12}}}
     assert untimed_share(jobs) == pytest.approx(1 - 39 / 52)
+
+
+def record(**changes):
+    limits = {"affinity": [0, 1], "cpu_quota": None}
+    base = {"git_commit": "abc", "git_commit_unknown": None}
+    return base | {"job": {"limits": limits, "affinity_after": [0, 1]}} | changes
+
+
+def test_what_a_reader_must_know_of_the_environment():
+    assert environment_warnings({"S0/round1": record()}) == []
+    unknown = record(git_commit=None, git_commit_unknown="dubious ownership")
+    half = record(job={"limits": {"affinity": [0, 1], "cpu_quota": 0.5}})
+    bound = record(job={"limits": {"affinity": [0, 1]}, "affinity_after": [0]})
+    assert environment_warnings({"a": unknown, "b": half, "c": half, "d": bound}) == [
+        "the commit is not known: dubious ownership",
+        "a control group grants 0.5 of the 2 CPUs",
+        "libraries have bound a job to the CPUs [0] of [0, 1]",
+    ]
+
+
+SETTINGS = {"S3": {"pipeline": {"filter_cut": 0.008}, "measure": {"concurrency": [1, 2]}}}
+INPUTS = {"events_sha256": "e", "networks": {"gnn": {"weights_sha256": "w"}}}
+
+
+def results(folder, inputs=INPUTS, settings=SETTINGS["S3"]):
+    """Files of a reference and of samples that say what they are results of."""
+    reference, samples = folder / "reference.parquet", folder / "S3" / "round1.parquet"
+    samples.parent.mkdir()
+    for path, attributes in (
+        (reference, {"inputs": INPUTS}),
+        (samples, {"inputs": inputs, "settings": settings}),
+    ):
+        table = pd.DataFrame({"event": [1]})
+        table.attrs = attributes
+        table.to_parquet(path)
+    return [samples], reference
+
+
+def test_results_of_the_same_inputs_and_settings_belong_together(tmp_path):
+    check_inputs(*results(tmp_path), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": INPUTS | {"events_sha256": "x"}}, "events_sha256: x, but e in "),
+        (
+            {"inputs": INPUTS | {"networks": {"gnn": {"weights_sha256": "x"}}}},
+            r"networks\.gnn\.weights_sha256: x, but w in ",
+        ),
+        ({"inputs": {}}, "events_sha256: none, but e in "),
+        (
+            {"settings": {"pipeline": {"filter_cut": 0.5}, "measure": {"concurrency": [1, 2]}}},
+            r"pipeline\.filter_cut: 0\.5, but 0\.008 in the configuration",
+        ),
+    ],
+)
+def test_results_of_something_else_are_refused(tmp_path, change, message):
+    with pytest.raises(IdentityError, match=rf"S3/round1\.parquet: {message}"):
+        check_inputs(*results(tmp_path, **change), SETTINGS)

@@ -14,7 +14,7 @@ from exatrkx_service.analysis.summary import (
     summarise,
     throughput_per_round,
 )
-from exatrkx_service.analysis.timings import COLUMNS, TimingsError
+from exatrkx_service.analysis.timings import COLUMNS, TimingsError, comparable
 
 MS = 1_000_000
 BOOTSTRAP = {"confidence_level": 0.95, "resamples": 200, "seed": 1}
@@ -40,7 +40,7 @@ BY_HAND = [
     ("S0", 2, 0, 0, 1000, 20, "ok"),
     ("S0", 2, 0, 1, 1020, 40, "ok"),
     ("S1", 1, 0, 0, 0, 50, "ok"),
-    ("S1", 1, 0, 1, 50, 60, "failed"),
+    ("S1", 1, 0, 1, 50, 60, "ok"),
     ("S1", 2, 0, 0, 0, 70, "ok"),
     ("S1", 2, 0, 1, 80, 120, "ok"),
 ]
@@ -50,24 +50,47 @@ def test_summary_by_hand():
     timings = frame(BY_HAND)
     summary = summarise(timings, make_reference(timings), **BOOTSTRAP).set_index("option")
     s0, s1 = summary.loc["S0"], summary.loc["S1"]
-    assert (s0.n_events, s0.n_failed, s1.n_events, s1.n_failed) == (2, 0, 2, 1)
+    assert (s0.n_events, s0.n_failed, s1.n_events, s1.n_failed) == (2, 0, 2, 0)
     assert s0.mean_ms == 25
-    assert s1.mean_ms == 80
+    assert s1.mean_ms == 75
     assert s0.std_ms == pytest.approx(np.std([10, 30, 20, 40], ddof=1))
     assert s0.p50_ms == 25
     assert s0.p95_ms == pytest.approx(np.percentile([10, 20, 30, 40], 95))
-    # S0: windows of 40 and 60 ms. S1: 110 ms with the failed sample in it, and 200 ms.
+    # S0: windows of 40 and 60 ms. S1: 110 ms and 200 ms.
     assert s0.throughput_evt_s == pytest.approx(4 / 0.100)
-    assert s1.throughput_evt_s == pytest.approx(3 / 0.310)
+    assert s1.throughput_evt_s == pytest.approx(4 / 0.310)
     assert s0.slowdown_vs_S0 == 1
-    assert s1.slowdown_vs_S0 == pytest.approx(80 / 25)
+    assert s1.slowdown_vs_S0 == pytest.approx(75 / 25)
     assert s0.tracks_identical and s1.tracks_identical
+
+
+@pytest.mark.parametrize("n_failed", [1, 2, 4])
+def test_no_time_is_that_of_the_survivors(n_failed):
+    failed = {("S1", 1, 0, 1), ("S1", 2, 0, 1), ("S1", 1, 0, 0), ("S1", 2, 0, 0)}
+    chosen = sorted(failed)[:n_failed]
+    timings = frame([(*row[:-1], "failed") if row[:4] in chosen else row for row in BY_HAND])
+    reference = make_reference(timings)
+    row = summarise(timings, reference, **BOOTSTRAP).set_index("option").loc["S1"]
+    assert (row.n_failed, row.verdict) == (n_failed, "invalid")
+    assert row.reason == f"{n_failed} of 4 requests failed, most often: timeout"
+    numbers = [n for n in row.index if n.endswith("_ms") or n in ("throughput_evt_s",)]
+    assert row[[*numbers, "slowdown_vs_S0"]].isna().all()
+    assert set(breakdown(timings, reference, **BOOTSTRAP).option) == {"S0"}
+    assert cost_vs_s0(timings, reference, **BOOTSTRAP).empty
+    assert set(comparable(timings, reference).option) == {"S0"}
+
+
+def test_where_no_event_has_a_track_nothing_is_valid():
+    timings = frame(BY_HAND)
+    summary = summarise(timings, make_reference(timings).assign(n_tracks=0), **BOOTSTRAP)
+    assert set(summary.verdict) == {"invalid"} and summary.mean_ms.isna().all()
+    assert set(summary.reason) == {"no tracks were found in any event"}
 
 
 def test_rounds_have_windows_of_their_own():
     rounds = throughput_per_round(frame(BY_HAND)).set_index(["option", "round"])
     assert rounds.window_s["S0", 2] == pytest.approx(0.060)
-    assert rounds.throughput_evt_s["S1", 1] == pytest.approx(1 / 0.110)
+    assert rounds.throughput_evt_s["S1", 1] == pytest.approx(2 / 0.110)
 
 
 def test_without_s0_there_is_no_slowdown():
@@ -84,7 +107,9 @@ def test_other_tracks_are_reported_and_not_averaged():
     summary = summarise(timings, reference, **BOOTSTRAP).set_index("option")
     assert not summary.tracks_identical["S0"]
     assert np.isnan(summary.mean_ms["S0"]) and np.isnan(summary.throughput_evt_s["S0"])
-    assert summary.mean_ms["S1"] == 80
+    assert (summary.verdict["S0"], summary.verdict["S1"]) == ("invalid", "stable")
+    assert summary.reason["S0"] == "other tracks than the reference"
+    assert summary.mean_ms["S1"] == 75
     assert np.isnan(summary.slowdown_vs_S0["S1"])
     assert set(breakdown(timings, reference, **BOOTSTRAP).option) == {"S1"}
 
@@ -204,9 +229,9 @@ def test_a_part_that_is_missing_in_a_sample_counts_as_zero():
 def test_cost_is_the_paired_difference():
     timings = frame(BY_HAND)
     cost = cost_vs_s0(timings, make_reference(timings), **BOOTSTRAP)
-    # Round 1: 50 - 10, and event 1 failed. Round 2: 70 - 20 and 120 - 40.
-    assert cost.to_dict("records")[0]["cost_ms"] == pytest.approx((40 + 50 + 80) / 3)
-    assert (cost.ci95_low_ms[0], cost.ci95_high_ms[0]) == pytest.approx((40, 80))
+    # Round 1: 50 - 10 and 60 - 30. Round 2: 70 - 20 and 120 - 40.
+    assert cost.to_dict("records")[0]["cost_ms"] == pytest.approx((40 + 30 + 50 + 80) / 4)
+    assert (cost.ci95_low_ms[0], cost.ci95_high_ms[0]) == pytest.approx((30, 80))
 
 
 def test_cost_is_sharper_than_the_means():
@@ -219,7 +244,8 @@ def test_cost_is_sharper_than_the_means():
 
 
 def test_event_means_leave_failures_out():
-    means = event_means(frame(BY_HAND)).set_index(["option", "event"])
+    timings = frame([(*r[:-1], "failed") if r[:4] == ("S1", 1, 0, 1) else r for r in BY_HAND])
+    means = event_means(timings).set_index(["option", "event"])
     assert means.mean_ms["S1", 1] == 120
     assert means.n_samples["S1", 1] == 1
 

@@ -7,15 +7,10 @@ from exatrkx_service.analysis.timings import (
     check_reference,
     check_timings,
     comparable,
-    option_order,
     read_reference,
     read_timings,
     tracks_identical,
 )
-
-
-def test_options_are_in_natural_order():
-    assert option_order(["S10", "S2", "S0", "S2", "mine"]) == ["S0", "S2", "S10", "mine"]
 
 
 def test_parquet_files_come_back_as_written(tmp_path, synthetic):

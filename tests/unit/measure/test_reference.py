@@ -9,6 +9,7 @@ import pytest
 
 from exatrkx_service.analysis.physics import physics_table
 from exatrkx_service.events.event import Event
+from exatrkx_service.identity import with_networks
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.measure.reference import run_reference
 from exatrkx_service.models.export import WEIGHTS, export_all
@@ -17,8 +18,9 @@ from exatrkx_service.pipeline.pipeline import local_pipeline
 
 PARAMETERS = {
     **{"device": "cpu", "threads": 1, "radius": 1.7, "k_max": 100, "filter_cut": 0.008},
-    **{"labeling": "components", "gnn_cut": 0.8},
+    **{"labeling": "components", "gnn_cut": 0.8, "weights": str(WEIGHTS)},
 }
+PARAMETERS = with_networks(PARAMETERS)
 LAYERS = np.array([32, 72, 116, 172, 260, 360, 500, 660, 820, 1020.0])
 
 
@@ -45,6 +47,8 @@ def test_the_reference_is_the_pipeline_as_a_track_finder(repository):
     sizes, method = run_reference(events, repository, PARAMETERS)
     assert sizes.event.tolist() == [4, 9, 10]
     assert sizes.n_space_points.tolist() == [50, 120, 0]
+    n_tracks = method.tracks.groupby("event").track.nunique()
+    assert sizes.n_tracks.tolist() == [n_tracks[4], n_tracks[9], 0]
     assert (sizes.n_edges_filtered <= sizes.n_edges_built).all()
 
     labels = local_pipeline(repository, PARAMETERS)(events[1].space_points)["labels"]

@@ -36,12 +36,12 @@ def test_a_corrupt_model_is_named(tmp_path):
     path = tmp_path / "model.pt"
     path.write_bytes(b"no TorchScript")
     with pytest.raises(ModelFileError, match=rf"{path}: expected a TorchScript file"):
-        load_scripted(path, "cpu")
+        load_scripted(path, "cpu", {})
 
 
 def test_a_missing_model_is_named(tmp_path):
     with pytest.raises(ModelFileError, match=r"model\.pt: no such file; `snakemake export`"):
-        make_stage("gnn", tmp_path, {"device": "cpu"})
+        make_stage("gnn", tmp_path, {"device": "cpu", "networks": {"gnn": {}}})
 
 
 def test_an_unknown_stage_is_named(tmp_path):

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import yaml
 
+from exatrkx_service.identity import with_networks
 from exatrkx_service.serving.launch import launch
-from exatrkx_service.serving.process import sigterm_as_exit
+from exatrkx_service.signals import signals_as_exit
 
-config = yaml.safe_load(Path(sys.argv[1]).read_text())
+file, repository, work = map(Path, sys.argv[1:])
+config = yaml.safe_load(file.read_text())
+pipeline = config["pipeline"]
+pipeline["weights"] = str(file.parents[1] / pipeline["weights"])
 with (
-    sigterm_as_exit(),
-    launch(
-        Path(sys.argv[2]), ["labeling"], Path(sys.argv[3]), config["server"], config["pipeline"]
-    ) as server,
+    signals_as_exit(),
+    launch(repository, ["labeling"], work, config["server"], with_networks(pipeline)) as server,
 ):
     print(server.process.pid, server.grpc_url, flush=True)
     # In slices, as the jobs wait: the signal may come to a thread of gRPC.

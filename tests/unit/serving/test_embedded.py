@@ -14,8 +14,11 @@ import numpy as np
 import psutil
 import pytest
 
-from exatrkx_service.client.remote import Client, RemoteStep
+from exatrkx_service.client.remote import Client, RemoteStep, RequestTimeout
+from exatrkx_service.measure import backlog
 from exatrkx_service.measure.load import run_load
+from exatrkx_service.models.export import WEIGHTS, export
+from exatrkx_service.paths import weights_file
 from exatrkx_service.pipeline.labeling import label_tracks
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -25,6 +28,7 @@ from exatrkx_service.serving import launch as launcher
 from exatrkx_service.serving.guard import SHARED_MEMORY
 from exatrkx_service.serving.journal import read_journals
 from exatrkx_service.serving.launch import launch
+from exatrkx_service.serving.memory import tensor_bytes
 from exatrkx_service.serving.server import ServerError, free_ports
 
 pytestmark = pytest.mark.skipif(
@@ -242,7 +246,7 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
         run_load(
             lambda: (Pipeline([dies_after_some]), client.close),
             events,
-            first=events[0],
+            first=events,
             concurrency=1,
             repetitions=100,
             seed=0,
@@ -250,6 +254,99 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
             check=server.check_alive,
         )
     assert_all_gone(processes, server.grpc_url, region)
+
+
+@pytest.mark.parametrize(
+    ("number", "what"), [(signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGSTOP, "was stopped")]
+)
+def test_a_model_that_is_killed_or_stopped_ends_the_measuring_at_once(
+    repository, settings, config, tmp_path, number, what
+):
+    events = {0: np.zeros((5, 3), np.float32)}
+
+    def step_on(tensors_, watch, request_id):
+        if request_id.endswith("/30"):
+            model.send_signal(number)
+        tensors_ |= tensors(5, [[0], [1]])
+        step(tensors_, watch, request_id)
+
+    with (
+        pytest.raises(ServerError) as caught,
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
+    ):
+        processes = family(server.process.pid)
+        region = region_of(processes)
+        (model,) = (p for p in processes if p.name().startswith("triton_python_b"))
+        client, step = labeling_step(server)
+        run_load(
+            lambda: (Pipeline([step_on]), client.close),
+            events,
+            first=events,
+            concurrency=1,
+            repetitions=100_000,
+            seed=0,
+            tag="x",
+            check=server.check_alive,
+        )
+    assert f"the process of the model labeling (process {model.pid}) {what}" in str(caught.value)
+    assert f"the end of its log {server.log}" in str(caught.value)
+    # Nor does the server's end take the time that models get: it is killed.
+    assert_all_gone(processes, server.grpc_url, region)
+
+
+HANGS = """
+import time
+class TritonPythonModel(TritonPythonModel):
+    def execute(self, requests):
+        if not requests[0].request_id().startswith("first"):
+            time.sleep(1000)
+        return super().execute(requests)
+"""
+
+
+def test_a_model_that_hangs_ends_the_measuring(repository, settings, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(backlog, "PATIENCE_S", 2)
+    model = repository / "labeling" / "1" / "model.py"
+    model.write_text(model.read_text() + HANGS)
+    arguments = (repository, ["labeling"], tmp_path / "w", settings, config["pipeline"])
+    with (
+        pytest.raises(ServerError, match=r"the server hangs: .* \(1 of labeling\) in 2 s, after"),
+        launch(*arguments) as server,
+    ):
+        processes = family(server.process.pid)
+        region = region_of(processes)
+        client = Client(server.grpc_url, "grpc", 1)
+        step = RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
+        step(tensors(5, [[0], [1]]), Stopwatch(), "first")
+        behind = backlog.Backlog(server, ["labeling"], [client])
+        with pytest.raises(RequestTimeout, match="labeling: no answer within"):
+            step(tensors(5, [[0], [1]]), Stopwatch(), "second")
+        behind.drain(server.check_alive, backlog.PATIENCE_S)
+    assert_all_gone(processes, server.grpc_url, region)
+
+
+SLOW = HANGS.replace("1000", "3")
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_what_the_client_has_given_up_is_waited_for(
+    repository, settings, config, tmp_path, protocol
+):
+    model = repository / "labeling" / "1" / "model.py"
+    model.write_text(model.read_text() + SLOW)
+    with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
+        url = server.grpc_url if protocol == "grpc" else server.http_url
+        client = Client(url, protocol, 0.5)
+        step = RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
+        step(tensors(5, [[0], [1]]), Stopwatch(), "first")
+        behind = backlog.Backlog(server, ["labeling"], [client])
+        with pytest.raises(RequestTimeout):
+            step(tensors(5, [[0], [1]]), Stopwatch(), "second")
+        assert behind.owed() == {"labeling": 1}
+        behind.drain(server.check_alive)
+        assert not behind.owed()
+        step(tensors(5, [[0], [1]]), Stopwatch(), "first again")
+        client.close()
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
@@ -278,30 +375,87 @@ def test_a_taken_port_is_named(repository, settings, config, tmp_path):
             pass
 
 
-def test_a_work_folder_whose_path_has_a_space_is_refused(repository, settings, config, tmp_path):
-    work = tmp_path / "my work" / "w"
-    start = time.monotonic()
+@pytest.mark.parametrize("character", " (&;'$")
+def test_a_work_folder_whose_path_a_shell_would_misread_is_refused(
+    repository, settings, config, tmp_path, character
+):
+    work = tmp_path / f"my{character}work" / "w"
     with (
-        pytest.raises(ServerError, match=f"{work}: .* has a space; set TMPDIR to one without"),
+        pytest.raises(ServerError) as caught,
+        launch(repository, ["labeling"], work, settings, config["pipeline"]),
+    ):
+        pass
+    expected = f"{work}: the server can't work in a folder whose path has {character!r}; set TMPDIR"
+    assert str(caught.value).startswith(expected)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_work_folder_where_nothing_can_be_executed_is_refused(
+    repository, settings, config, tmp_path
+):
+    work = tmp_path / "noexec"
+    work.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", work)
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        with (
+            pytest.raises(ServerError, match="mounted noexec; set TMPDIR to a folder of another"),
+            launch(repository, ["labeling"], work / "w", settings, config["pipeline"]),
+        ):
+            pass
+    finally:
+        subprocess.run(["umount", work], check=True)
+
+
+def test_too_little_shared_memory_is_told_before_the_start(repository, settings, config, tmp_path):
+    largest = tensor_bytes(10**9, 10**12, 10**12)
+    with (
+        pytest.raises(ServerError, match=r"/dev/shm has \d+ MiB free, the models labeling need ab"),
         launch(
-            repository, ["labeling"], work, settings | {"start_timeout_s": 20}, config["pipeline"]
+            repository,
+            ["labeling"],
+            tmp_path / "w",
+            settings,
+            config["pipeline"],
+            largest=largest,
         ),
     ):
         pass
-    assert time.monotonic() - start < 5
 
 
 def test_a_corrupt_model_shows_in_the_error(repository, settings, config, tmp_path):
     version = repository / "gnn" / "1"
     version.mkdir(exist_ok=True)  # a new checkout has none: all of it is exported
     (version / "model.pt").write_bytes(b"corrupt")
+    log = tmp_path / "logs" / "server.log"
+    log.parent.mkdir()
+    # Another model takes its time: the server would end by itself only after it.
+    slow = repository / "labeling" / "1" / "model.py"
+    slow.write_text("import time\ntime.sleep(100)\n" + slow.read_text())
     start = time.monotonic()
     with (
-        pytest.raises(ServerError, match=r"(?s)ended with code 1 at start; .*gnn.*TorchScript"),
-        launch(repository, ["gnn"], tmp_path / "w", settings, config["pipeline"]),
+        pytest.raises(ServerError, match=r"(?s)the server at start: .*gnn.*TorchScript") as caught,
+        launch(
+            repository, ["gnn", "labeling"], tmp_path / "w", settings, config["pipeline"], log=log
+        ),
     ):
         pass
-    assert time.monotonic() - start < settings["start_timeout_s"], "not noticed before the deadline"
+    assert time.monotonic() - start < 90, "the other models were waited for"
+    assert f"(log: {log})" in str(caught.value) and log.is_file()
+
+
+def test_another_network_than_that_of_the_configuration_is_not_served(
+    repository, settings, config, tmp_path
+):
+    export("filtering", Path(weights_file(WEIGHTS, "filtering")), tmp_path / "f.pt", filter_cut=0.5)
+    (repository / "filtering" / "1").mkdir(exist_ok=True)
+    shutil.copy(tmp_path / "f.pt", repository / "filtering" / "1" / "model.pt")
+    with (
+        pytest.raises(ServerError, match=r"model.pt: filter_cut 0.5, expected 0.008, that of the"),
+        launch(repository, ["filtering"], tmp_path / "w", settings, config["pipeline"]),
+    ):
+        pass
 
 
 def test_a_server_that_is_not_ready_in_time_is_an_error(

@@ -1,10 +1,17 @@
+import json
+
 import pytest
 from tritonclient.utils import np_to_triton_dtype
 
-from exatrkx_service.options import ENSEMBLE, FUSED, STAGES
+from exatrkx_service.options import ENSEMBLE, FUSED, NETWORKS, STAGES
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.tensors import DTYPES, SPECS
-from exatrkx_service.serving.repository import RepositoryError, prepare, read_config
+from exatrkx_service.serving.repository import (
+    RepositoryError,
+    export_repository,
+    prepare,
+    read_config,
+)
 
 
 def test_the_tracked_repository_agrees_with_the_stages(root):
@@ -43,8 +50,12 @@ def test_the_models_that_label_know_how(root):
 def test_prepare_puts_the_settings_in(root, config, tmp_path):
     pipeline = config["pipeline"] | {"radius": 0.75, "threads": 3}
     pipeline |= {"labeling": "walkthrough", "walk_cut": 0.25}
-    prepare(root / "model_repo", tmp_path, pipeline, device="cuda", instances=4)
-    for path in sorted(tmp_path.glob("*/config.pbtxt")):
+    exported = tmp_path / "exported"
+    export_repository(root / "model_repo", exported, pipeline)
+    for stage in NETWORKS:
+        assert not (exported / stage / "1" / "model.py").exists()
+    prepare(exported, tmp_path / "served", pipeline, device="cuda", instances=4)
+    for path in sorted((tmp_path / "served").glob("*/config.pbtxt")):
         model = read_config(path)
         if model.name == ENSEMBLE:
             assert not model.instance_group
@@ -53,12 +64,14 @@ def test_prepare_puts_the_settings_in(root, config, tmp_path):
         assert (group.count, group.kind, list(group.gpus)) == (4, group.KIND_GPU, [0])
         if model.backend == "pytorch":
             assert model.parameters["INTRA_OP_THREAD_COUNT"].string_value == "3"
+            identity = json.loads(model.parameters["identity"].string_value)
+            assert identity == pipeline["networks"][model.name]
         else:
             assert model.parameters["radius"].string_value == "0.75"
             assert model.parameters["labeling"].string_value == "walkthrough"
             assert model.parameters["walk_cut"].string_value == "0.25"
             assert model.parameters["device"].string_value == "cuda"
-        assert (path.parent / "1").resolve() == root / "model_repo" / model.name / "1"
+        assert (path.parent / "1").resolve() == exported / model.name / "1"
 
 
 def test_a_broken_configuration_is_named_with_its_line(tmp_path):

@@ -23,7 +23,8 @@ from exatrkx_service.analysis.figures.style import (
     is_compute,
     served_label,
 )
-from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES, option_order
+from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES
+from exatrkx_service.options import option_order
 
 
 @rc_context(RC)

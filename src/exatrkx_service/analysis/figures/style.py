@@ -16,8 +16,8 @@ from exatrkx_service.analysis.timings import (
     ENSEMBLE,
     PIPELINE,
     STAGES,
-    option_order,
 )
+from exatrkx_service.options import option_order
 
 # Okabe and Ito's colours, told apart with every common form of colour blindness.
 STAGE_COLOURS = dict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_integer_dtype
@@ -12,6 +13,7 @@ from pandas.api.types import is_integer_dtype
 from exatrkx_service.analysis.physics.edges import EDGE_STAGES
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
+from exatrkx_service.identity import INPUTS
 
 COLUMNS = {
     "tracks": ["event", "track", "space_point"],
@@ -50,14 +52,17 @@ class Method:
         """Mean time of each step per event [ms]."""
         return (self.times.groupby("step", sort=False).duration_ns.mean() / 1e6).to_dict()
 
-    def write(self, files: Mapping[str, Path | str]) -> None:
+    def write(self, files: Mapping[str, Path | str], inputs: Mapping[str, Any]) -> None:
         """Writes the tables as Parquet files.
 
         Args:
             files: path of ``tracks``, ``times`` and, for a method with a graph, ``edges``.
+            inputs: what they are results of, see ``identity.identify``.
         """
         for name, path in files.items():
-            getattr(self, name).to_parquet(path, index=False)
+            table = getattr(self, name).copy(deep=False)
+            table.attrs = {INPUTS: dict(inputs)}
+            table.to_parquet(path, index=False)
 
 
 def read_method(files: Mapping[str, Path | str]) -> Method:

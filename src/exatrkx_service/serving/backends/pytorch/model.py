@@ -2,7 +2,8 @@
 
 It reads the same ``config.pbtxt`` and the same ``1/model.pt``. As in the LibTorch backend, the
 inputs go to ``forward`` in the order of the configuration, and the parameter
-INTRA_OP_THREAD_COUNT sets the number of threads.
+INTRA_OP_THREAD_COUNT sets the number of threads. The parameter ``identity`` says which network is
+expected, see ``exatrkx_service.identity``.
 """
 
 import json
@@ -18,14 +19,14 @@ class TritonPythonModel(ServedModel):
     def initialize(self, args: dict) -> None:
         """Loads the model onto the instance's device."""
         config = json.loads(args["model_config"])
-        threads = config["parameters"].get("INTRA_OP_THREAD_COUNT", {"string_value": "1"})
-        self.start(int(threads["string_value"]))
+        parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
         self.name = config["name"]
+        self.start(self.name, int(parameters.get("INTRA_OP_THREAD_COUNT", "1")))
         self.inputs = tuple(tensor["name"] for tensor in config["input"])
         self.output = config["output"][0]["name"]
         device = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
         path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
-        self.run = load_scripted(path, device)
+        self.run = load_scripted(path, device, json.loads(parameters["identity"]))
 
     def compute(self, tensors: dict, watch: object) -> None:
         """Runs the network."""

@@ -1,0 +1,166 @@
+"""What a result is a result of: digests of networks, events and code, carried from step to step.
+
+The name of a file does not say what is in it. So the digest of the weights, and the cut, lie in
+each exported network and are compared with the configuration's wherever it is loaded; and every
+table of results carries the digests of its inputs, which are compared where tables meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from exatrkx_service.options import NETWORKS
+from exatrkx_service.paths import weights_file
+
+# Parts of this package, as ``code_digest`` takes them. What makes the events:
+EVENTS_CODE = tuple(
+    f"events/{name}"
+    for name in (
+        *("generate.py", "collisions.py", "vertices.py", "detector.py", "files.py"),
+        "digitization.json",
+    )
+)
+# What makes an exported network of weights:
+EXPORT_CODE = ("models/export.py", "models/networks.py", "models/features.py", "models/weights.py")
+# What decides how a stage is run and timed, and what it finds:
+CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure")
+# The same for the CKF:
+CKF_CODE = ("baseline", "events")
+# What makes tables, figures and the report:
+ANALYSIS_CODE = ("analysis",)
+
+# Keys of a table's attributes (``pandas.DataFrame.attrs``), which its Parquet file keeps.
+INPUTS, SETTINGS = "inputs", "settings"
+
+
+class IdentityError(ValueError):
+    """Results that do not belong together; the message names the file, the key and both values."""
+
+
+def file_sha256(path: Path | str) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_digest(parts: Collection[str]) -> str:
+    """SHA-256 of the code that a rule's outputs depend on.
+
+    Args:
+        parts: files and folders of this package, relative to it.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(path for part in parts for path in _files(package / part)):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
+def network_identity(stage: str, weights_sha256: str, filter_cut: float | None) -> dict[str, str]:
+    """What an exported network is, as it stands in its file and in the server's configuration.
+
+    Args:
+        stage: ``embedding``, ``filtering`` or ``gnn``.
+        weights_sha256: of the file of its weights.
+        filter_cut: of the configuration; part of the filter alone.
+    """
+    identity = {"stage": stage, "weights_sha256": weights_sha256}
+    if stage == "filtering":
+        identity["filter_cut"] = repr(float(filter_cut))
+    return identity
+
+
+def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``pipeline`` section of the configuration with the identity of each of its networks.
+
+    Returns:
+        A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
+        the section names.
+    """
+    folder, cut = pipeline["weights"], pipeline["filter_cut"]
+    return dict(pipeline) | {
+        "networks": {
+            stage: network_identity(stage, file_sha256(weights_file(folder, stage)), cut)
+            for stage in NETWORKS
+        }
+    }
+
+
+def identify(
+    manifests: Iterable[Path | str], networks: Mapping[str, Any], models: Path | None = None
+) -> dict[str, Any]:
+    """The digests of a job's inputs.
+
+    Args:
+        manifests: of the events; they hold the settings and the digest of each event's files.
+        networks: see ``with_networks``; empty for a job without networks.
+        models: the model repository, if the job uses one.
+
+    Returns:
+        ``events_sha256`` (of all manifests), ``networks``, and ``models_sha256``: of each file
+        of the repository by its path.
+    """
+    events = hashlib.sha256()
+    for path in sorted(map(Path, manifests), key=lambda path: path.name):
+        events.update(path.name.encode() + b"\0" + file_sha256(path).encode())
+    inputs: dict[str, Any] = {"events_sha256": events.hexdigest()}
+    if networks:
+        inputs["networks"] = json.loads(json.dumps(networks))
+    if models is not None:
+        inputs["models_sha256"] = {
+            str(path.relative_to(models)): file_sha256(path)
+            for path in sorted(_files(models))
+            if not path.name.startswith(".")
+        }
+    return inputs
+
+
+def attributes_of(table: Path | str) -> dict[str, Any]:
+    """The attributes that a Parquet file keeps of its table."""
+    from pyarrow.parquet import read_schema
+
+    return json.loads((read_schema(table).metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
+
+
+def check_same(found: Mapping[str, Any], expected: Mapping[str, Any], file: str, of: str) -> None:
+    """Checks that a result is of the same inputs, or settings, as another.
+
+    Args:
+        found: what stands in the result, nested.
+        expected: what must stand there; other keys do not matter.
+        file: the result, for the message.
+        of: where the expected values are from.
+
+    Raises:
+        IdentityError: names the first key that differs.
+    """
+    missing = object()
+    for key, value in flatten(expected).items():
+        other = flatten(found).get(key, missing)
+        if other != value:
+            shown = "none" if other is missing else str(other)
+            raise IdentityError(
+                f"{file}: {'.'.join(key)}: {shown[:64]}, but {str(value)[:64]} in {of}: results of "
+                "different inputs were put together; delete the file and run again"
+            )
+
+
+def flatten(record: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The values of nested mappings, by the keys on the way to them."""
+    flat: dict[tuple[str, ...], Any] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, (*prefix, str(key)))
+        else:
+            flat[(*prefix, str(key))] = value
+    return flat

@@ -1,0 +1,187 @@
+"""The machine under a measurement: its limits, and what else happened on it meanwhile.
+
+Everything is read from the kernel (proc(5), cgroups(7)); what it does not tell is None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_CGROUP_FILES = Path("/sys/fs/cgroup")
+
+
+def limits() -> dict[str, Any]:
+    """What this process may use.
+
+    Returns:
+        ``cpus_online`` (of the machine), ``affinity`` (numbers of the CPUs that this process may
+        run on), ``cpu_quota`` (CPUs that the control groups grant, such as 0.5) and
+        ``memory_limit_gib``; None where there is no limit.
+    """
+    memory = [
+        value
+        for name in ("memory.max", "memory/memory.limit_in_bytes")
+        for value in _numbers_of(name)
+        if value < psutil.virtual_memory().total
+    ]
+    return {
+        "cpus_online": os.cpu_count(),
+        "affinity": sorted(os.sched_getaffinity(0)),
+        "cpu_quota": _cpu_quota(),
+        "memory_limit_gib": round(min(memory) / 2**30, 2) if memory else None,
+    }
+
+
+def _cpu_quota() -> float | None:
+    quotas = []
+    for folder in _cgroups("cpu"):
+        with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = (
+                    (folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+                )
+            if float(quota) > 0:  # "max" is no number; -1 no limit
+                quotas.append(float(quota) / float(period))
+    return round(min(quotas), 3) if quotas else None
+
+
+def _numbers_of(name: str) -> Iterable[int]:
+    controller, _, file = name.rpartition("/")
+    for folder in _cgroups(controller or "memory"):
+        with contextlib.suppress(OSError, ValueError):
+            yield int((folder / (file or name)).read_text())
+
+
+def _cgroups(controller: str) -> list[Path]:
+    """Folders of the control groups of this process, each with those above it: versions 1 and 2."""
+    folders = []
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            roots = [_CGROUP_FILES, _CGROUP_FILES / "unified"]
+        elif controller in controllers.split(","):
+            roots = [_CGROUP_FILES / controllers, _CGROUP_FILES / controller]
+        else:
+            continue
+        for root in roots:
+            group = root / path.strip("/")
+            # Within a container the path may be that outside of it; its own group is the root.
+            folders += [f for f in (group, *group.parents) if f.is_relative_to(root)]
+    return list(dict.fromkeys(folders))
+
+
+def throttled_s() -> float:
+    """Time for which the quota of a control group has stopped processes of this one's [s]."""
+    total = 0.0
+    for folder in _cgroups("cpu"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+            if "throttled_usec" in fields:
+                total += int(fields["throttled_usec"]) / 1e6
+            else:
+                total += int(fields.get("throttled_time", 0)) / 1e9
+    return total
+
+
+def oom_kills() -> int:
+    """Processes of this one's control groups that were killed for want of memory."""
+    total = 0
+    for folder in _cgroups("memory"):
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError, ValueError):
+                lines = (folder / name).read_text().splitlines()
+                total += int(dict(line.split() for line in lines).get("oom_kill", 0))
+    return total
+
+
+@dataclass
+class Reading:
+    """The counters of the machine at one moment.
+
+    Attributes:
+        clock_s: of the monotonic clock [s].
+        busy_s, steal_s: time of all CPUs since the start of the machine, in processes and taken by
+            its host [s].
+        ours_s: CPU time of the processes that are ours [s].
+        throttled_s: see ``throttled_s``.
+        switches: involuntary context switches of the processes that are ours.
+    """
+
+    clock_s: float
+    busy_s: float
+    steal_s: float
+    ours_s: float
+    throttled_s: float
+    switches: int
+
+
+@dataclass
+class Watch:
+    """Watches the machine while processes of ours are measured.
+
+    Args:
+        roots: processes whose descendants are ours as well as this process; pids.
+    """
+
+    roots: tuple[int, ...] = ()
+    _spent: dict[tuple[int, float], tuple[float, int]] = field(default_factory=dict)
+
+    def read(self) -> Reading:
+        """Reads the counters."""
+        times = psutil.cpu_times()
+        steal = getattr(times, "steal", 0.0)
+        # Time of guests is part of that of users.
+        busy = times.user + times.system + times.nice + times.irq + times.softirq
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                key = (process.pid, process.create_time())
+                cpu = process.cpu_times()
+                switches = process.num_ctx_switches().involuntary
+                self._spent[key] = (cpu.user + cpu.system, switches)
+        # Those that have ended keep what they had at the last reading.
+        ours, switches = (sum(column) for column in zip(*self._spent.values(), strict=True))
+        return Reading(time.monotonic(), busy, steal, ours, throttled_s(), switches)
+
+    def _processes(self) -> list[psutil.Process]:
+        found = [psutil.Process()]
+        for pid in self.roots:
+            with contextlib.suppress(psutil.Error):
+                root = psutil.Process(pid)
+                found += [root, *root.children(recursive=True)]
+        return found
+
+
+def between(before: Reading, after: Reading) -> dict[str, float]:
+    """What happened on the machine between two readings.
+
+    Returns:
+        ``window_s``; ``ours``, ``others`` and ``steal``: CPUs kept busy on average by our
+        processes, by others (0.5: half of one), and by other guests of the machine's host;
+        ``throttled``: share of the window for which a quota stopped us; ``switches_per_s``:
+        involuntary context switches of ours.
+    """
+    window = max(after.clock_s - before.clock_s, 1e-9)
+    ours = (after.ours_s - before.ours_s) / window
+    busy = (after.busy_s - before.busy_s) / window
+    return {
+        "window_s": round(window, 3),
+        "ours": round(ours, 3),
+        "others": round(max(0.0, busy - ours), 3),
+        "steal": round((after.steal_s - before.steal_s) / window, 3),
+        "throttled": round((after.throttled_s - before.throttled_s) / window, 3),
+        "switches_per_s": round((after.switches - before.switches) / window, 1),
+    }

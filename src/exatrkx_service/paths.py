@@ -1,0 +1,113 @@
+"""Paths that a configuration names, checked before any job is planned.
+
+Snakemake takes a missing input for made where the output exists, so it would go on with what was
+made of another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exatrkx_service.config import ConfigError
+from exatrkx_service.environment import unsafe_character
+from exatrkx_service.options import NETWORKS
+
+# Folders of a checkout that are not for results.
+OWN = (
+    *(".ci", ".git", ".snakemake", ".venv", "config", "docs", "envs", "findings", "model_repo"),
+    *("profiles", "slurm", "src", "tests", "tools", "workflow"),
+)
+
+
+def trained_here(config: Mapping[str, Any]) -> str:
+    """The folder into which `snakemake train` writes, with this configuration."""
+    return f"{config['results']}/models"
+
+
+def weights_file(folder: Path | str, stage: str) -> str:
+    """The file of a network's weights in their folder."""
+    return f"{folder}/{stage}.safetensors"
+
+
+def check_paths(config: Mapping[str, Any], root: Path) -> None:
+    """Checks all paths of a configuration.
+
+    Args:
+        config: as ``config.load_config`` gives it.
+        root: the checkout; paths of the configuration are relative to it.
+
+    Raises:
+        ConfigError: the checkout's path or that of the results would be misread by a shell, the
+            results would lie on the workflow's own files, networks are missing (names the command
+            that makes them) or a container is no file.
+    """
+    character = unsafe_character(root)
+    if character is not None:
+        raise ConfigError(
+            f"{root}: the path of the checkout has {character!r}, which a shell would misread; "
+            "expected letters, digits and -_.+,@=/ alone"
+        )
+    _check_results(config["results"], root.resolve())
+    folders = {"pipeline.weights": config["pipeline"]["weights"]}
+    for name, method in config["physics"]["methods"].items():
+        if "weights" in method:
+            folders[f"physics.methods.{name}.weights"] = method["weights"]
+    for key, folder in folders.items():
+        if folder != trained_here(config):
+            _check_weights(key, folder, root)
+    server = config["server"]
+    if server["launcher"] == "apptainer":
+        _check_image(server["image"], root)
+
+
+def _check_results(results: str, root: Path) -> None:
+    if (character := unsafe_character(results)) is not None:
+        raise ConfigError(
+            f"results: found {results!r} with {character!r}, which a shell would misread; "
+            "expected letters, digits and -_.+,@=/ alone"
+        )
+    folder = (root / results).resolve()
+    if root.is_relative_to(folder):
+        raise ConfigError(f"results: {results} holds the checkout; expected a folder for results")
+    if folder.is_relative_to(root) and folder.relative_to(root).parts[0] in OWN:
+        raise ConfigError(
+            f"results: {results} lies on the workflow's own files; expected another folder, such "
+            "as results/mine"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"results: {results} is a file; expected a folder")
+
+
+def _check_weights(key: str, folder: str, root: Path) -> None:
+    for stage in NETWORKS:
+        path = weights_file(folder, stage)
+        if not (root / path).is_file():
+            raise ConfigError(
+                f"{key}: {path}: no such file; expected a folder with the networks of "
+                f"{', '.join(NETWORKS)}, as made by `{_training(Path(folder), root)}`"
+            )
+
+
+def _training(folder: Path, root: Path) -> str:
+    """The command that trains networks into a folder."""
+    if folder.name != "models":
+        return "snakemake train"
+    for file in sorted((root / "config").glob("*.yaml")):
+        if yaml.safe_load(file.read_text(encoding="utf-8")).get("results") == str(folder.parent):
+            overlay = f" --configfile config/{file.name}"
+            return "snakemake train" + (overlay if file.name != "config.yaml" else "")
+    return f"snakemake train --config results={folder.parent}"
+
+
+def _check_image(image: str, root: Path) -> None:
+    path = Path(image).expanduser()
+    is_path = "://" not in image and (image[0] in "/.~" or path.suffix in (".sif", ".simg"))
+    if is_path and not (root / path).is_file():
+        raise ConfigError(
+            f"server.image: {image}: no such file; expected a container's file, or its name in a "
+            "registry, such as nvcr.io/nvidia/tritonserver:24.10-py3"
+        )

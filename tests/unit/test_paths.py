@@ -1,0 +1,133 @@
+import subprocess
+
+import pytest
+import yaml
+
+from exatrkx_service.config import ConfigError, load_config
+from exatrkx_service.options import NETWORKS
+from exatrkx_service.paths import OWN, check_paths
+
+
+@pytest.fixture
+def checkout(tmp_path, root):
+    """A folder with the overlays of the workflow, and the shipped networks."""
+    folder = tmp_path / "checkout"
+    (folder / "config").mkdir(parents=True)
+    for file in (root / "config").glob("*.yaml"):
+        (folder / "config" / file.name).write_bytes(file.read_bytes())
+    shipped = folder / "src/exatrkx_service/models/weights"
+    shipped.mkdir(parents=True)
+    for stage in NETWORKS:
+        (shipped / f"{stage}.safetensors").touch()
+    return folder
+
+
+def check(checkout, config, **changes):
+    for key, value in changes.items():
+        section = config[key] if isinstance(value, dict) else None
+        config[key] = {**section, **value} if section is not None else value
+    check_paths(load_config(config, "mine"), checkout)
+
+
+def message(checkout, config, **changes):
+    with pytest.raises(ConfigError) as caught:
+        check(checkout, config, **changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_default_passes(checkout, config):
+    check(checkout, config)
+
+
+@pytest.mark.parametrize(
+    ("folder", "command"),
+    [
+        ("no/such/folder", "snakemake train"),
+        ("results/models", "snakemake train"),
+        ("results/tiny/models", "snakemake train --configfile config/tiny.yaml"),
+        ("results/mine/models", "snakemake train --config results=results/mine"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["none", "one", "folder"])
+def test_networks_that_are_not_there_are_named_with_what_makes_them(
+    checkout, config, folder, command, kind
+):
+    missing = "embedding"
+    if kind != "none":
+        (checkout / folder).mkdir(parents=True)
+        (checkout / folder / "embedding.safetensors").touch()
+        missing = "filtering"
+    if kind == "folder":
+        (checkout / folder / "filtering.safetensors").mkdir()
+    config["results"] = "results/other"
+    expected = f"{folder}/{missing}.safetensors: no such file; expected a folder with the networks"
+    for key, changes in (
+        ("pipeline.weights", {"pipeline": {"weights": folder}}),
+        ("physics.methods.new.weights", {"physics": {"methods": {"new": {"weights": folder}}}}),
+    ):
+        text = message(checkout, load_config(config, "mine"), **changes)
+        assert text.startswith(f"{key}: {expected}")
+        assert text.endswith(f"as made by `{command}`")
+
+
+def test_networks_that_the_workflow_trains_need_not_be_there(checkout, config):
+    check(checkout, config, results="results/mine", pipeline={"weights": "results/mine/models/"})
+
+
+@pytest.mark.parametrize("results", [".", "..", "../..", "results/..", "src", "src/mine", ".git"])
+def test_results_on_the_checkout_are_refused(checkout, config, results):
+    assert message(checkout, config, results=results).startswith("results: ")
+
+
+def test_results_are_refused_by_their_real_place(checkout, config):
+    (checkout / "link").symlink_to("src")
+    assert "lies on the workflow's own files" in message(checkout, config, results="link/mine")
+    (checkout / "file").touch()
+    assert message(checkout, config, results="file") == (
+        "results: file is a file; expected a folder"
+    )
+
+
+@pytest.mark.parametrize("results", ["results/x", "out", "../beside", "/tmp/exatrkx/results"])
+def test_results_may_lie_elsewhere(checkout, config, results):
+    check(checkout, config, results=results)
+
+
+@pytest.mark.parametrize("character", " '&($;{:\t")
+def test_a_path_that_a_shell_would_misread_is_refused(checkout, config, character):
+    text = message(checkout, config, results=f"results/a{character}b")
+    assert repr(character) in text and text.startswith("results: ")
+    with pytest.raises(ConfigError, match="the path of the checkout has"):
+        check_paths(load_config(config | {"results": "r"}, "mine"), checkout / f"a{character}b")
+
+
+@pytest.mark.parametrize("image", ["/no/such.sif", "./triton.sif", "images/triton.sif", "~/x"])
+def test_a_container_that_is_not_there_is_named(checkout, config, image):
+    text = message(checkout, config, server={"launcher": "apptainer", "image": image})
+    assert text.startswith(f"server.image: {image}: no such file")
+
+
+@pytest.mark.parametrize("image", ["docker://x/y:1", "nvcr.io/nvidia/tritonserver:24.10-py3"])
+def test_a_container_of_a_registry_is_not_looked_for(checkout, config, image):
+    check(checkout, config, server={"launcher": "apptainer", "image": image})
+
+
+def test_a_folder_of_the_checkout_is_its_own(root):
+    tracked = subprocess.run(
+        ["git", "-c", f"safe.directory={root}", "ls-tree", "--name-only", "HEAD"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    folders = {name for name in tracked if (root / name).is_dir()} - {"results"}
+    assert folders <= set(OWN)
+
+
+def test_the_overlays_name_the_networks_they_train(root):
+    for file in (root / "config").glob("*.yaml"):
+        overlay = yaml.safe_load(file.read_text())
+        weights = overlay.get("pipeline", {}).get("weights")
+        if weights and file.name != "config.yaml":
+            assert weights == f"{overlay['results']}/models"
