@@ -15,6 +15,11 @@ import acts.examples as examples
 import numpy as np
 import pandas as pd
 
+from exatrkx_service.baseline.measurements import (
+    MeasurementSource,
+    MeasurementSubsetMaker,
+    require_on_detector,
+)
 from exatrkx_service.baseline.settings import LARGE_RADIUS, CkfSettings
 from exatrkx_service.events.detector import (
     FIELD_TESLA,
@@ -23,11 +28,11 @@ from exatrkx_service.events.detector import (
     magnetic_field,
     make_sequencer,
 )
-from exatrkx_service.events.files import event_file, event_range
-from exatrkx_service.events.reader import EventFormatError, read_measurement_ids
+from exatrkx_service.events.event import Measurements
+from exatrkx_service.events.files import event_range
+from exatrkx_service.events.reader import read_measurements
 from exatrkx_service.pipeline.device import settle
 
-INPUT_FILES = ("measurements", "measurement-simhit-map", "spacepoint")
 # What starts from space points and ends with tracks, as the pipeline of networks does.
 STEPS = ("seeding", "finding", "ambiguity")
 TRACK_COLUMNS = ("event", "track", "space_point")
@@ -62,49 +67,37 @@ def find_tracks(
         Times: event (int64), step (str, of ``STEPS``) and duration_ns (int64).
 
     Raises:
-        EventFormatError: a file of an event is missing or malformed.
+        EventFormatError: the measurements or space points of an event are missing or malformed,
+            or are not of this detector.
         ValueError: the range of events is empty or starts below 0.
     """
     event_ids = event_range(first_event, n_events)
     folder = Path(folder)
-    space_points = {event: _space_points_of(folder, event) for event in event_ids}
+    events = {event: read_measurements(folder, event) for event in event_ids}
+    for event, measurements in events.items():
+        require_on_detector(folder, event, measurements)
     settle(threads=1)
-    _run(folder, first_event, min(n_events, N_WARM_UP), settings)
-    found, stamps = _run(folder, first_event, n_events, settings)
+    _run(events, first_event, min(n_events, N_WARM_UP), settings)
+    found, stamps = _run(events, first_event, n_events, settings)
     rows = [
         (event, number, point)
         for event, tracks in found.items()
         for number, track in enumerate(tracks)
-        for point in np.flatnonzero(np.isin(space_points[event], track).any(axis=1))
+        for point in np.flatnonzero(np.isin(events[event].clusters, track).any(axis=1))
     ]
     tracks = pd.DataFrame(rows, columns=[*TRACK_COLUMNS], dtype=np.int64)
     return tracks, _durations(stamps)
 
 
-def _space_points_of(folder: Path, event_id: int) -> np.ndarray:
-    """Measurements of each space point, uint64 (N, 2), after checking that all files are there."""
-    for path in (event_file(folder, event_id, kind) for kind in INPUT_FILES):
-        if not path.is_file():
-            raise EventFormatError(f"{path}: no such file; the CKF needs it")
-    return read_measurement_ids(folder, event_id)
-
-
 def _run(
-    folder: Path, first_event: int, n_events: int, settings: CkfSettings
+    events: dict[int, Measurements], first_event: int, n_events: int, settings: CkfSettings
 ) -> tuple[dict[int, list[list[int]]], list[tuple[int, str, int]]]:
     """Runs ACTS: measurements of each track of each event, and the stamps of the stopwatch."""
     sequencer = make_sequencer(first_event, n_events, threads=1, level=_LEVEL)
-    sequencer.addReader(
-        examples.CsvMeasurementReader(
-            level=_LEVEL,
-            inputDir=str(folder),
-            outputMeasurements="measurements",
-            outputMeasurementSimHitsMap="measurement_simhits_map",  # it insists
-        )
-    )
     stamps: list[tuple[int, str, int]] = []
     before, *steps = _algorithms(settings)
-    for algorithm in (_AllMeasurements(), *before, _Stopwatch("start", stamps)):
+    source = (MeasurementSource(events), MeasurementSubsetMaker())
+    for algorithm in (*source, *before, _Stopwatch("start", stamps)):
         sequencer.addAlgorithm(algorithm)
     for step, algorithms in zip(STEPS, steps, strict=True):
         for algorithm in algorithms:
@@ -160,22 +153,6 @@ def _algorithms(settings: CkfSettings) -> list[list[examples.IAlgorithm]]:
         **settings.ambiguity(),
     )
     return [[space_points], [seeds, parameters], [finding], [ambiguity]]
-
-
-class _AllMeasurements(examples.IAlgorithm):
-    """Gives the algorithms the measurements in the type that they take."""
-
-    def __init__(self) -> None:
-        super().__init__("AllMeasurements", _LEVEL)
-        self._input = examples.ReadDataHandle(self, examples.MeasurementContainer, "Input")
-        self._input.initialize("measurements")
-        self._output = examples.WriteDataHandle(self, examples.MeasurementSubset, "Output")
-        self._output.initialize("measurement_subset")
-
-    def execute(self, context: examples.AlgorithmContext) -> examples.ProcessCode:
-        measurements = self._input(context.eventStore)
-        self._output(context, examples.MeasurementSubset(measurements, range(len(measurements))))
-        return examples.ProcessCode.SUCCESS
 
 
 class _Stopwatch(examples.IAlgorithm):

@@ -1,4 +1,4 @@
-"""One collision event: its space points and the truth behind them."""
+"""One collision event: its space points, what they were made from, and the truth behind them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+UNUSED_MEASUREMENT = np.uint64(2**64 - 1)  # the second of a space point with one measurement
 
 
 @dataclass(frozen=True)
@@ -33,3 +35,22 @@ class Event:
     def __len__(self) -> int:
         """Number of space points."""
         return len(self.space_points)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Measurements of one event, and the space points that were made from them.
+
+    Attributes:
+        table: one row per measurement, in the order of the file: ``geometry_id`` (uint64, the
+            surface), ``local0``, ``local1`` [mm, on the surface], ``var_local0``, ``var_local1``
+            [mm², above 0], float64.
+        clusters: uint64 (N, 2): rows of ``table`` from which each space point was made, in the
+            order of the space points; ``UNUSED_MEASUREMENT`` in the second column where it was
+            one.
+        space_points: float32 (N, 3), as of ``Event``.
+    """
+
+    table: pd.DataFrame
+    clusters: np.ndarray
+    space_points: np.ndarray

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.events.files import EVENT_FILES, event_file
-from exatrkx_service.events.reader import EventFormatError
+from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import file_sha256
 from exatrkx_service.machine import version
 

@@ -10,19 +10,15 @@ import pytest
 import yaml
 
 from exatrkx_service.analysis.physics import match_tracks
-from exatrkx_service.baseline.ckf import (
-    INPUT_FILES,
-    STEPS,
-    TIME_COLUMNS,
-    TRACK_COLUMNS,
-    find_tracks,
-)
+from exatrkx_service.baseline.ckf import STEPS, TIME_COLUMNS, TRACK_COLUMNS, find_tracks
 from exatrkx_service.baseline.settings import LARGE_RADIUS
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.generate import generate
-from exatrkx_service.events.reader import EventFormatError, read_event
+from exatrkx_service.events.reader import read_event
+from exatrkx_service.events.tables import EventFormatError
 
 N_EVENTS = 4
+INPUT_FILES = ("measurements", "spacepoint")
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +45,6 @@ def inputs(sample, tmp_path):
     return tmp_path
 
 
-def change(path: Path, line: int, old: str, new: str) -> None:
-    lines = path.read_text().splitlines()
-    assert old in lines[line]
-    lines[line] = lines[line].replace(old, new, 1)
-    path.write_text("\n".join(lines) + "\n")
-
-
 def keep(path: Path, n_lines: int) -> None:
     path.write_text("\n".join(path.read_text().splitlines()[:n_lines]) + "\n")
 
@@ -75,8 +64,8 @@ def test_most_particles_are_found(sample, found):
         candidates += len(found_here)
         good += len(matches)
     assert wanted > 40
-    assert matched / wanted > 0.9
-    assert good / candidates > 0.7
+    assert matched / wanted > 0.95
+    assert good / candidates > 0.9
 
 
 def test_tracks_are_rows_of_the_event(sample, found):
@@ -105,6 +94,38 @@ def test_tracks_do_not_depend_on_the_range_nor_on_the_truth(inputs, found):
     assert set(times.event) == {1}
 
 
+def shuffle_measurements(folder: Path, event_id: int) -> None:
+    """Gives the measurements another order, and with it other numbers."""
+    path = event_file(folder, event_id, "measurements")
+    header, *rows = path.read_text().splitlines()
+    order = np.random.default_rng(event_id).permutation(len(rows))
+    moved = [f"{number}," + rows[row].partition(",")[2] for number, row in enumerate(order)]
+    path.write_text("\n".join([header, *moved]) + "\n")
+    path = event_file(folder, event_id, "spacepoint")
+    points = pd.read_csv(path, dtype=str)
+    points["measurement_id_1"] = np.argsort(order)[points["measurement_id_1"].astype(int)]
+    points.to_csv(path, index=False, na_rep="nan")
+
+
+def test_tracks_do_not_depend_on_the_order_of_the_measurements(inputs, found):
+    """The reader of ACTS orders them by surface, and those of one surface anyhow."""
+
+    def points(tracks: pd.DataFrame) -> set:
+        own = tracks[tracks.event < 2].groupby(["event", "track"])
+        return {(event, frozenset(rows.space_point)) for (event, _), rows in own}
+
+    for event_id in range(2):
+        shuffle_measurements(inputs, event_id)
+    assert points(find_tracks(inputs, 0, 2)[0]) == points(found[0])
+
+
+def test_files_with_crlf_have_the_same_tracks(inputs, found):
+    for path in inputs.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    tracks, _ = found
+    pd.testing.assert_frame_equal(find_tracks(inputs, 0, 2)[0], tracks[tracks.event < 2])
+
+
 def test_tracks_that_begin_far_out_need_seeds_there(sample, found):
     def far(tracks):
         radii = [read_event(sample, i).space_points[:, 0] for i in range(N_EVENTS)]
@@ -129,21 +150,6 @@ def test_a_missing_file_is_named(inputs, kind):
     path = event_file(inputs, 1, kind)
     path.unlink()
     with pytest.raises(EventFormatError, match=f"{path.name}: no such file"):
-        find_tracks(inputs, 0, 2)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: change(path, 0, "local0", "loc0"), "column local0: found 0 times"),
-        (lambda path: change(path, 3, ",504", ",x504"), "line 4, column geometry_id: 'x504"),
-        (lambda path: change(path, 3, "2,", "7,"), "line 4, column measurement_id: 7, expected"),
-        (lambda path: keep(path, 9), "measurement_id_1: 8, expected a row of .*which has 8"),
-    ],
-)
-def test_a_damaged_file_of_measurements_is_named(inputs, damage, message):
-    damage(event_file(inputs, 1, "measurements"))
-    with pytest.raises(EventFormatError, match=message):
         find_tracks(inputs, 0, 2)
 
 

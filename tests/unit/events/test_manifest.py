@@ -4,7 +4,7 @@ import pytest
 
 from exatrkx_service.events.files import EVENT_FILES, event_file
 from exatrkx_service.events.manifest import read_manifests, write_manifest
-from exatrkx_service.events.reader import EventFormatError
+from exatrkx_service.events.tables import EventFormatError
 
 
 @pytest.fixture

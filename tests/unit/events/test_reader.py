@@ -13,11 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exatrkx_service.events.files import BARCODE_COLUMNS, event_file
-from exatrkx_service.events.reader import (
-    EventFormatError,
-    read_event,
-    read_space_points,
-)
+from exatrkx_service.events.reader import read_event, read_space_points
+from exatrkx_service.events.tables import EventFormatError
 
 # One particle with two hits, the second particle with one; a strip point from both.
 SMALL = RawEvent(

@@ -4,7 +4,7 @@ import pytest
 from toy_tracks import toy_event, write_event
 
 from exatrkx_service.events.files import event_file
-from exatrkx_service.events.reader import EventFormatError
+from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.models.data import (
     TrainingEvent,
     augment,

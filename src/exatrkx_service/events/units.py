@@ -1,0 +1,70 @@
+"""Refuse events whose numbers can't be in the units that ACTS writes: mm and GeV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from exatrkx_service.events.tables import EventFormatError
+
+MANY = 100  # space points or particles of an event; fewer are taken as they are
+# Distance [mm] from the origin of the outermost of many space points, in any tracker: from small
+# vertex detectors to spectrometers. The generic detector's are 2,980 to 3,130 away.
+TRACKER_MM = (400.0, 20_000.0)
+HALF_GEV = 1000.0  # median momentum of many particles
+_MM_PER = {"um": 1e-3, "cm": 10.0, "m": 1e3}
+
+
+def require_millimetres(path: Path, space_points: np.ndarray) -> None:
+    """Raises for an event of ``MANY`` space points or more that can't be in mm.
+
+    The outermost of so many is about as far away as the detector is large.
+
+    Args:
+        path: the file.
+        space_points: (N, 3): r [mm], phi [rad], z [mm].
+
+    Raises:
+        EventFormatError: the positions are in another unit.
+    """
+    if len(space_points) < MANY:
+        return
+    low, high = TRACKER_MM
+    r, _, z = space_points.T.astype(np.float64)
+    farthest = float(np.hypot(r, z).max())
+    if not low <= farthest <= high:
+        units = [unit for unit, mm in _MM_PER.items() if low <= farthest * mm <= high]
+        guess = f"; that looks like {units[0]}" if units else ""
+        raise EventFormatError(
+            f"{path}: columns x,y,z: the outermost of {len(space_points)} space points is "
+            f"{farthest:g} from the origin, expected {low:g} to {high:g} mm in a tracker{guess}"
+        )
+
+
+def require_gev(path: Path, particles: pd.DataFrame) -> None:
+    """Raises for an event of ``MANY`` particles or more whose momenta can't be in GeV.
+
+    Half of so many above ``HALF_GEV`` have more energy than a collision of any collider, built or
+    planned, gives to the particles of a tracker; only a gun could. In MeV nearly each event of
+    the LHC has.
+    Nothing is said of the production vertices: in cm or m they are as good as those of particles
+    made nearer the beam.
+
+    Args:
+        path: the file.
+        particles: columns as in the file.
+
+    Raises:
+        EventFormatError: the momenta are in another unit.
+    """
+    if len(particles) < MANY:
+        return
+    momentum = np.hypot(np.hypot(particles["px"], particles["py"]), particles["pz"])
+    median = float(np.median(momentum))
+    if median > HALF_GEV:
+        raise EventFormatError(
+            f"{path}: columns px,py,pz: half of {len(particles)} particles have momenta above "
+            f"{median:g}, expected at most {HALF_GEV:g} GeV; that looks like MeV"
+        )
