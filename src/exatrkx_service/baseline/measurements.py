@@ -2,10 +2,10 @@
 
 The CSV files are read by ``events.reader``, not by the reader of ACTS. That one (pyacts 48.1,
 CsvMeasurementReader) sorts the measurements by surface in a way that changes the order of those on
-one surface, so that the number of a measurement on a track is not its row in the file: 6 to 10 % of
-the measurements of HNL events, a quarter of those of top pairs with pile-up. It also leaves out a
-last row without a newline, fails at CRLF, takes a value that is missing from the row before, and
-one that it can't read as 0.
+one surface, so that the number of a measurement on a track is not its row in the file: up to 10 %
+of the measurements of an HNL event, a quarter of those of top pairs with pile-up. It also leaves
+out a last row without a newline, fails at CRLF, takes a value that is missing from the row before,
+and one that it can't read as 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import acts
 import acts.examples as examples
 import numpy as np
 
-from exatrkx_service.events.detector import SENSITIVE_VOLUMES, generic_detector
+from exatrkx_service.events.detector import generic_detector
 from exatrkx_service.events.event import UNUSED_MEASUREMENT, Measurements
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.tables import EventFormatError, require
@@ -81,7 +81,7 @@ def _sensitive_surfaces() -> dict[int, acts.Surface]:
     return {
         identifier.value: surface
         for identifier, surface in geometry.geoIdSurfaceMap().items()
-        if surface.isSensitive and identifier.volume in SENSITIVE_VOLUMES
+        if surface.isSensitive
     }
 
 

@@ -87,9 +87,8 @@ def change(path: Path, line: int, column: str, new: str) -> None:
         (3, "geometry_id", "x504", "line 4, column geometry_id: 'x504', expected an integer"),
         (3, "geometry_id", "12345", "line 4, column geometry_id: 12345, expected a sensitive surf"),
         (3, "geometry_id", "0", "line 4, column geometry_id: 0, expected a sensitive surface"),
-        # The layer of the first surface, and a volume that has no sensors.
-        (3, "geometry_id", str((7 << 56) | (2 << 36)), "line 4, column geometry_id: 5044"),
-        (3, "geometry_id", str(1 << 56), "line 4, column geometry_id: 7205"),
+        # A surface that the detector has, but without a sensor: boundary 1 of volume 1.
+        (3, "geometry_id", str(1 << 56 | 1 << 48), "line 4, column geometry_id: 7233"),
         (3, "measurement_id", "7", "line 4, column measurement_id: 7, expected the number of the"),
         (3, "local_key", "6", r"line 4, column local_key: '6', expected the byte 0x06"),
         (3, "local_key", "", r"line 4, column local_key: '', expected the byte 0x06"),
