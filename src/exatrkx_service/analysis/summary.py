@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ from exatrkx_service.analysis.timings import (
 from exatrkx_service.analysis.verdicts import INVALID, verdicts
 from exatrkx_service.options import natural_key
 
+# Quantiles [%] that are reported, each with the samples it needs: above it at least one of them is
+# expected, n (1 - q / 100) >= 1. Any number has a median.
+MIN_SAMPLES = {50: 1, 95: 20, 99: 100}
 SUMMARY_COLUMNS = [
     "option",
     "concurrency",
@@ -145,6 +148,7 @@ def summarise(
         ``n_failed`` (failed samples), times [ms], ``std_ms`` over samples (n - 1),
         ``throughput_evt_s`` [events/s], ``tracks_identical`` (bool), ``slowdown_vs_S0`` (mean
         over S0's at the same concurrency; NaN where S0 has none), ``verdict`` and ``reason``.
+        Quantiles: ``quantiles``.
 
     Raises:
         TimingsError: the samples or the reference are malformed.
@@ -180,12 +184,20 @@ def summarise(
                 "ci95_low_ms": float(low),
                 "ci95_high_ms": float(high),
                 "throughput_evt_s": rounds.n_ok.sum() / rounds.window_s.sum(),
-            } | {f"p{q}_ms": np.percentile(times, q) for q in (50, 95, 99)}
+            } | {f"p{q}_ms": value for q, value in quantiles(times).items()}
         rows.append(row)
     summary = pd.DataFrame(rows).reindex(columns=SUMMARY_COLUMNS)
     baseline = summary[summary.option == "S0"].set_index("concurrency").mean_ms
     summary["slowdown_vs_S0"] = summary.mean_ms / summary.concurrency.map(baseline).astype(float)
     return _sorted(summary, ["concurrency"])
+
+
+def quantiles(values: Collection[float]) -> dict[int, float]:
+    """The quantiles of ``MIN_SAMPLES`` in the unit of the values; NaN where they are too few."""
+    return {
+        q: float(np.percentile(values, q)) if len(values) >= needed else np.nan
+        for q, needed in MIN_SAMPLES.items()
+    }
 
 
 def throughput_per_round(timings: pd.DataFrame) -> pd.DataFrame:

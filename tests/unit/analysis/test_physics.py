@@ -133,7 +133,7 @@ def test_times_are_those_of_whole_events(events):
     assert value["time_mean_ms"].value == 6
     assert (value["time_mean_ms"].low, value["time_mean_ms"].high) == (3, 9)
     assert value["time_p50_ms"].value == 6
-    assert value["time_p95_ms"].value == pytest.approx(8.7)
+    assert np.isnan(value["time_p95_ms"].value)  # of 20 events or more
     assert [row.total for row in value.values()] == [2, 2, 2]
     assert method.step_ms() == {"find": 2.5, "fit": 3.5}
 

@@ -1,3 +1,5 @@
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from exatrkx_service.analysis.summary import (
     cost_vs_s0,
     event_means,
     mean_interval,
+    quantiles,
     summarise,
     throughput_per_round,
 )
@@ -55,7 +58,7 @@ def test_summary_by_hand():
     assert s1.mean_ms == 75
     assert s0.std_ms == pytest.approx(np.std([10, 30, 20, 40], ddof=1))
     assert s0.p50_ms == 25
-    assert s0.p95_ms == pytest.approx(np.percentile([10, 20, 30, 40], 95))
+    assert np.isnan(s0.p95_ms) and np.isnan(s0.p99_ms)
     # S0: windows of 40 and 60 ms. S1: 110 ms and 200 ms.
     assert s0.throughput_evt_s == pytest.approx(4 / 0.100)
     assert s1.throughput_evt_s == pytest.approx(4 / 0.310)
@@ -85,6 +88,27 @@ def test_where_no_event_has_a_track_nothing_is_valid():
     summary = summarise(timings, make_reference(timings).assign(n_tracks=0), **BOOTSTRAP)
     assert set(summary.verdict) == {"invalid"} and summary.mean_ms.isna().all()
     assert set(summary.reason) == {"no tracks were found in any event"}
+
+
+@pytest.mark.parametrize(
+    ("n", "known"), [(1, [50]), (19, [50]), (20, [50, 95]), (99, [50, 95]), (100, [50, 95, 99])]
+)
+def test_a_quantile_needs_a_sample_above_it(n, known):
+    values = np.arange(1.0, n + 1)
+    found = quantiles(values)
+    assert list(found) == [50, 95, 99]
+    assert [q for q, value in found.items() if not np.isnan(value)] == known
+    for q in known:
+        assert found[q] == np.percentile(values, q)
+        assert n == 1 or (values > found[q]).any()
+
+
+def test_quantiles_of_too_few_samples_are_empty_in_the_summary():
+    timings = frame([("S0", 1, 0, event, 10 * event, 5 + event, "ok") for event in range(20)])
+    text = summarise(timings, make_reference(timings), **BOOTSTRAP).to_csv(index=False)
+    row = next(csv.DictReader(text.splitlines()))
+    assert (row["p50_ms"], row["p99_ms"]) == ("14.5", "")
+    assert float(row["p95_ms"]) == pytest.approx(np.percentile(np.arange(5, 25), 95))
 
 
 def test_rounds_have_windows_of_their_own():

@@ -19,7 +19,7 @@ from exatrkx_service.analysis.physics.populations import (
     SELECTIONS,
     in_populations,
 )
-from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval
+from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval, quantiles
 from exatrkx_service.events.event import Event
 
 # For people who read the numbers without the package; it has the definitions in full.
@@ -87,7 +87,8 @@ def physics_table(
         ``eta`` of the innermost space point, seen from the origin. A bin holds its lower edge;
         those without entries are left out, and what lies beyond the outermost edges is in
         ``overall`` alone. ``passed`` and ``total`` are counts; of times ``total`` is the number
-        of events. Without entries, ``value``, ``low`` and ``high`` are NaN.
+        of events. Without entries, ``value``, ``low`` and ``high`` are NaN; so are quantiles of
+        too few events, see ``summary.quantiles``.
 
     Raises:
         MethodError: the results of a method are not those of the events.
@@ -179,8 +180,8 @@ def _times(times: pd.DataFrame, level: float, resamples: int) -> Iterator[dict[s
         resamples=resamples,
         seed=0,
     )
-    p50, p95 = np.percentile(per_event, [50, 95])
-    numbers = (per_event.mean(), float(low), float(high)), (p50,), (p95,)
+    q = quantiles(per_event)
+    numbers = (per_event.mean(), float(low), float(high)), (q[50],), (q[95],)
     for quantity, values in zip(TIMES, numbers, strict=True):
         row = dict(zip(("value", "low", "high"), values, strict=False))
         row |= {"population": "events", "quantity": quantity, "variable": OVERALL}
