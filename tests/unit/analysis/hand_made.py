@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.analysis.physics import Method, to_tracks
+from exatrkx_service.analysis.physics import Method, found_edges, physics_table, to_tracks
 from exatrkx_service.events.event import Event
 
 
@@ -45,3 +45,17 @@ def make_method(*labels: list[int], edges=None, duration_ns=2_000_000) -> Method
     times = [(event, step, duration_ns) for event in range(len(labels)) for step in ("find", "fit")]
     table = pd.DataFrame(times, columns=["event", "step", "duration_ns"])
     return Method(pd.concat(tracks, ignore_index=True), table, edges)
+
+
+def make_physics() -> pd.DataFrame:
+    """Tracking performance of two methods on one event; only one has edges."""
+    event = make_event(0, (5, 7), noise=3, from_hnl=[False, True], vr=[0.0, 200.0])
+    pairs = np.array([[0, 1, 5], [1, 2, 6]])
+    tensors = {"edges": pairs, "filtered_edges": pairs, "edge_scores": np.ones(3)}
+    methods = {
+        "exatrkx": make_method(
+            [0] * 5 + [5] * 7 + [12] * 3, edges=found_edges(event, tensors, 0.5)
+        ),
+        "CKF": make_method([0] * 5 + [5] * 3 + [-1] * 7),
+    }
+    return physics_table([event], methods, confidence_level=0.95, resamples=100)

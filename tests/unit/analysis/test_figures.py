@@ -1,30 +1,13 @@
 import numpy as np
 import pytest
+from drawn import BOOTSTRAP, draw_timings
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
-from synthetic import PLACEMENTS, make_reference, make_timings
+from synthetic import PLACEMENTS, make_timings
 
 from exatrkx_service.analysis import figures
 from exatrkx_service.analysis.figures.style import is_compute, option_styles, served_label
 from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
-
-BOOTSTRAP = {"confidence_level": 0.95, "resamples": 100, "seed": 1}
-
-
-def draw_all(timings):
-    reference = make_reference(timings)
-    summary = summarise(timings, reference, **BOOTSTRAP)
-    parts = breakdown(timings, reference, **BOOTSTRAP)
-    cost = cost_vs_s0(timings, reference, **BOOTSTRAP)
-    return {
-        "comparison": figures.comparison(summary, parts, cost),
-        "overhead": figures.overhead(parts),
-        "latency_vs_concurrency": figures.latency_vs_concurrency(summary),
-        "throughput_vs_concurrency": figures.throughput_vs_concurrency(timings),
-        "latency_distribution": figures.latency_distribution(timings),
-        "time_vs_space_points": figures.time_vs_space_points(timings),
-        "ensemble_timeline": figures.ensemble_timeline(timings),
-    }
 
 
 def text_of(figure):
@@ -75,6 +58,18 @@ def test_overhead_panels_carry_the_sums(tables):
         assert drawn == pytest.approx(rows.mean_ms[~is_compute(rows)].sum())
 
 
+def test_intervals_of_the_parts_do_not_lie_on_one_line(tables):
+    for axes in figures.overhead(tables[1]).axes:
+        segments = [
+            tuple(segment[0])[1]
+            for bars in axes.containers
+            if hasattr(bars, "has_xerr")
+            for segment in bars.lines[2][0].get_segments()
+        ]
+        assert len(segments) > 1
+        assert np.diff(sorted(segments)).min() > 0.05
+
+
 PLACED = ["S1", "S2", "S3", "S4", "S5"]
 
 
@@ -98,6 +93,17 @@ def test_latency_points_are_the_means(tables):
     drawn = {line.get_label(): line.lines[0].get_ydata() for line in lines}
     for option, rows in summary.groupby("option"):
         assert drawn[option] == pytest.approx(rows.mean_ms.to_numpy())
+
+
+def test_quantiles_of_too_few_samples_are_not_drawn():
+    few = figures.latency_distribution(make_timings({"S0": []}, 8, rounds=1, concurrencies=(1,)))
+    some = figures.latency_distribution(make_timings({"S0": []}, 8, concurrencies=(1,)))
+    assert "p50 [ms]" in text_of(few) and "p95" not in text_of(few)
+    assert "p50 / p95 [ms]" in text_of(some)
+    for figure, names in ((few, ["p50"]), (some, ["p50", "p95"])):
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+        drawn = [line for line in figure.axes[0].lines if len(line.get_xdata())]
+        assert len(drawn) == len(names)
 
 
 def test_options_keep_their_colours_and_new_ones_get_their_own():
@@ -137,13 +143,13 @@ def test_only_s0_has_no_overhead_to_show(tables):
 @pytest.mark.parametrize("chosen", [["S0"], ["S2", "S4"], ["S5"]])
 def test_any_subset_of_options_can_be_drawn(chosen, tmp_path):
     timings = make_timings({o: PLACEMENTS[o] for o in chosen}, 8, concurrencies=(2, 4))
-    for name, figure in draw_all(timings).items():
+    for name, figure in draw_timings(timings).items():
         figure.savefig(tmp_path / name, dpi=30)
 
 
 def test_one_event_and_a_new_option_can_be_drawn(tmp_path):
     timings = make_timings({"S0": [], "S6": ["gnn"]}, 1, rounds=1, concurrencies=(1,))
-    for name, figure in draw_all(timings).items():
+    for name, figure in draw_timings(timings).items():
         figure.savefig(tmp_path / name, dpi=30)
         assert "nan" not in text_of(figure)
 

@@ -1,5 +1,7 @@
 """The figures of tracking performance show the table's numbers, and an event as it is."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,7 +61,22 @@ def test_rates_are_the_tables(physics):
 def test_each_method_is_a_point_of_time_and_efficiency(physics):
     figure = figures.efficiency_vs_time(physics)
     points = [bars.lines[0].get_xydata().tolist() for bars in figure.axes[0].containers]
-    assert points == [[[4.0, 1.0]], [[4.0, 0.0]], [[4.0, 1.0]], [[4.0, 0.5]]]
+    assert points == [[[4.0, 1.0]], [[4.0, 0.5]]]
+    points = [bars.lines[0].get_xydata().tolist() for bars in figure.axes[2].containers]
+    assert points == [[[4.0, 1.0]], [[4.0, 0.0]]]
+    assert [axes.get_title("left").split(":")[0] for axes in figure.axes] == [
+        *("A, all", "B, all", "A, HNL decay products", "B, HNL decay products"),
+    ]
+
+
+def test_no_method_hides_another_that_is_as_fast_and_finds_as_many(physics):
+    axes = figures.efficiency_vs_time(physics).axes[0]
+    for larger, smaller in itertools.pairwise(axes.containers):
+        for one, other in zip(larger.lines[2], smaller.lines[2], strict=True):
+            assert one.get_linewidth() > other.get_linewidth()
+            assert one.get_zorder() < other.get_zorder()
+        assert larger.lines[0].get_markersize() > smaller.lines[0].get_markersize()
+        assert larger.lines[0].get_zorder() < smaller.lines[2][0].get_zorder()
 
 
 def test_methods_keep_their_colours_and_new_ones_get_their_own():

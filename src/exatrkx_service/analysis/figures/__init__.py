@@ -1,5 +1,11 @@
 """Figures of the benchmark; each function takes tables and returns a matplotlib figure."""
 
+import os
+
+# Figures go to files alone; a backend of the user's that isn't here would keep matplotlib from
+# being imported.
+os.environ["MPLBACKEND"] = "agg"
+
 from exatrkx_service.analysis.figures.cost import comparison, overhead
 from exatrkx_service.analysis.figures.display import event_display
 from exatrkx_service.analysis.figures.scaling import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -13,7 +12,6 @@ from exatrkx_service.analysis.figures.style import (
     OVERHEAD_COLOUR,
     PART_COLOURS,
     PART_NAMES,
-    RC,
     STAGE_COLOURS,
     STAGE_NAMES,
     baseline_concurrency,
@@ -21,13 +19,14 @@ from exatrkx_service.analysis.figures.style import (
     empty_figure,
     error_bars,
     is_compute,
+    own_style,
     served_label,
 )
 from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES
 from exatrkx_service.options import option_order
 
 
-@rc_context(RC)
+@own_style
 def comparison(
     summary: pd.DataFrame,
     breakdown: pd.DataFrame,
@@ -74,12 +73,13 @@ def comparison(
     top = shown.ci95_high_ms.fillna(shown.mean_ms)
     for i, option in enumerate(options):
         row = shown.loc[option]
-        lines = [f"overhead {overhead[option]:.2f} ms"] if overhead[option] else []
+        lines = [f"overhead {_number(overhead[option])} ms"] if overhead[option] else []
         if option in against.index:
             extra = against.loc[option]
-            lines.append(f"{extra.cost_ms:+.2f} ms vs S0")
+            lines.append(f"{_number(extra.cost_ms, sign='+')} ms vs S0")
             if pd.notna(extra.ci95_low_ms):
-                lines.append(f"[{extra.ci95_low_ms:+.2f}, {extra.ci95_high_ms:+.2f}]")
+                low, high = extra.ci95_low_ms, extra.ci95_high_ms
+                lines.append(f"[{_number(low, sign='+')}, {_number(high, sign='+')}]")
         for text, height, weight in [
             ("\n".join(lines), 6, "normal"),
             (_with_interval(row), 8 + 12 * len(lines), "bold"),
@@ -126,7 +126,7 @@ def comparison(
     return figure
 
 
-@rc_context(RC)
+@own_style
 def overhead(breakdown: pd.DataFrame) -> Figure:
     """Where the overhead of each request goes, per served option.
 
@@ -150,7 +150,7 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
     lanes = {option: _served_stages(parts[parts.option == option]) for option in options}
 
     figure = Figure(
-        figsize=(8.6, 1.5 + sum(0.5 + 0.3 * len(lane) for lane in lanes.values())),
+        figsize=(8.6, 1.5 + sum(0.5 + 0.36 * len(lane) for lane in lanes.values())),
         layout="constrained",
     )
     panels = figure.subplots(
@@ -165,11 +165,12 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
         _overhead_panel(axes, rows, lanes[option])
         sum_ms = rows.mean_ms[~is_compute(rows)].sum()
         note = ", computing included" if "request" in set(rows.part) else ""
-        axes.set_title(f"{option}: {sum_ms:.2f} ms per event{note}", fontsize=10, pad=3)
+        axes.set_title(f"{option}: {_number(sum_ms)} ms per event{note}", fontsize=10, pad=3)
         axes.tick_params(labelsize=9)
     end = max(axes.dataLim.x1 for axes in panels)
     panels[0].set_xlim(0, 1.45 * end)
     panels[-1].set_xlabel("mean overhead per event [ms]")
+    figure.supylabel("request, or step of it", fontsize=10)
     figure.suptitle(
         f"{title}, {clients(concurrency)}", x=0.01, ha="left", fontweight="bold", fontsize=11.5
     )
@@ -197,21 +198,32 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
     left = np.zeros(len(lane))
     reach = left.copy()  # where the bars with their intervals end
     extra = rows[~is_compute(rows)]
-    for part, colour in PART_COLOURS.items():
+    drawn = [part for part in PART_COLOURS if part in set(extra.part)]
+    # One below the other, or the intervals of neighbours would look like one line.
+    heights = np.linspace(-0.3, 0.3, len(drawn)) if len(drawn) > 1 else [0.0]
+    for part, height in zip(drawn, heights, strict=True):
         bars = extra[extra.part == part].set_index("stage").reindex(lane)
-        if bars.mean_ms.isna().all():
-            continue
         width = bars.mean_ms.fillna(0).to_numpy()
-        axes.barh(y, width, 0.72, left, color=colour, edgecolor="white", lw=0.4)
+        axes.barh(y, width, 0.8, left, color=PART_COLOURS[part], edgecolor="white", lw=0.4)
         left += width
         interval = np.nan_to_num(error_bars(bars))
-        axes.errorbar(left, y, xerr=interval, fmt="none", ecolor="black", elinewidth=0.9)
+        has = bars.ci95_low_ms.notna()
+        axes.errorbar(
+            left[has],
+            y[has] + height,
+            xerr=interval[:, has],
+            fmt="none",
+            ecolor="black",
+            elinewidth=0.8,
+            capsize=1.2,
+            capthick=0.8,
+        )
         reach = np.maximum(reach, left + interval[1])
     compute = rows[is_compute(rows)].groupby("stage").mean_ms.sum()
     for i, stage in enumerate(lane):
-        text = f"{left[i]:.2f} ms"
+        text = f"{_number(left[i])} ms"
         if stage in compute.index:
-            text += f"  (compute {compute[stage]:.2f} ms)"
+            text += f"  (compute {_number(compute[stage])} ms)"
         axes.annotate(
             text, (reach[i], i), (4, 0), textcoords="offset points", va="center", fontsize=8.5
         )
@@ -222,6 +234,12 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
 
 def _with_interval(row: pd.Series) -> str:
     """'44.3 ms' above '[41.2, 47.5]'; the mean alone where there is no interval."""
-    if pd.isna(row.ci95_low_ms):
-        return f"{row.mean_ms:.1f} ms"
-    return f"{row.mean_ms:.1f} ms\n[{row.ci95_low_ms:.1f}, {row.ci95_high_ms:.1f}]"
+    mean, low, high = (_number(v, 1) for v in (row.mean_ms, row.ci95_low_ms, row.ci95_high_ms))
+    return f"{mean} ms" if pd.isna(row.ci95_low_ms) else f"{mean} ms\n[{low}, {high}]"
+
+
+def _number(value: float, digits: int = 2, sign: str = "") -> str:
+    """With ``digits`` after the point, but one at most from 100 on, and none from 1,000 on."""
+    if abs(value) >= 100:
+        digits = 0 if abs(value) >= 1000 else 1
+    return f"{value:{sign}.{digits}f}"

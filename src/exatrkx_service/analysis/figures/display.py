@@ -7,11 +7,10 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from exatrkx_service.analysis.figures.style import RC, empty_figure
+from exatrkx_service.analysis.figures.style import empty_figure, own_style
 from exatrkx_service.analysis.physics import in_populations, match_tracks
 from exatrkx_service.events.event import Event
 
@@ -21,11 +20,13 @@ BEST_RADIUS_MM = (100.0, 300.0)
 BEST_ABS_Z_MM = 500.0
 _POINT = {"color": "#A3ABB4", "s": 6, "lw": 0}
 _TRACK_COLOUR = "#A9CBE8"
-_HNL_COLOURS = ["#D55E00", "#009E73", "#CC79A7", "#E69F00", "#AA3377", "#7A4A1E"]
+_HNL_COLOURS = [
+    *("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#AA3377", "#7A4A1E", "#0072B2", "#999933"),
+]
 _STAR = {"marker": "*", "ms": 17, "mfc": "#F7D002", "mec": "black", "mew": 1.0, "ls": "none"}
 
 
-@rc_context(RC)
+@own_style
 def event_display(truth: Sequence[Event], tracks: pd.DataFrame) -> Figure:
     """One event in r-z and x-y: its space points, the tracks found, and the HNL's decay vertex.
 

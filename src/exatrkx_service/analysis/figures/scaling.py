@@ -5,25 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from exatrkx_service.analysis.figures.style import (
-    RC,
     baseline_concurrency,
     clients,
     concurrency_axis,
     empty_figure,
     error_bars,
+    from_zero,
     option_styles,
+    own_style,
 )
-from exatrkx_service.analysis.summary import NS_PER_MS, event_means, throughput_per_round
+from exatrkx_service.analysis.summary import (
+    NS_PER_MS,
+    event_means,
+    quantiles,
+    throughput_per_round,
+)
 from exatrkx_service.analysis.timings import total_rows
 
+_QUANTILE_MARKERS = {50: "o", 95: "D", 99: "s"}
 SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points
 
 
-@rc_context(RC)
+@own_style
 def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
     """Mean time of an event against the number of clients, one line per option.
 
@@ -51,14 +57,14 @@ def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0
             capsize=3,
         )
     concurrency_axis(axes, valid.concurrency)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_ylabel(f"mean time per event [ms], {confidence_level:.0%} interval")
     axes.set_title(title)
     axes.legend(title="service option", ncols=2)
     return figure
 
 
-@rc_context(RC)
+@own_style
 def throughput_vs_concurrency(timings: pd.DataFrame) -> Figure:
     """Events per second against the number of clients, one line per option.
 
@@ -95,16 +101,18 @@ def throughput_vs_concurrency(timings: pd.DataFrame) -> Figure:
             capsize=3,
         )
     concurrency_axis(axes, table.concurrency)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_ylabel("throughput [events/s], bars: range of the rounds")
     axes.set_title(title)
     axes.legend(title="service option", ncols=2)
     return figure
 
 
-@rc_context(RC)
+@own_style
 def latency_distribution(timings: pd.DataFrame) -> Figure:
-    """Distribution of the time of an event per option, with its 50, 95 and 99 % quantiles.
+    """Distribution of the time of an event per option, with its quantiles.
+
+    Quantiles of too few samples are left out, see ``summary.quantiles``.
 
     Args:
         timings: raw samples of the valid options, see ``timings.comparable``.
@@ -137,24 +145,22 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
         legend=False,
         ax=axes,
     )
-    markers = {50: "o", 95: "D", 99: "s"}
+    values = pd.DataFrame([quantiles(totals.time_ms[totals.option == o]) for o in options])
+    values = values.dropna(axis="columns", how="all")
     for i, option in enumerate(options):
-        times = totals.time_ms[totals.option == option]
-        for q, marker in markers.items():
-            value = np.percentile(times, q)
+        for q in values:
             axes.plot(
-                value,
+                values[q][i],
                 i,
-                marker,
+                _QUANTILE_MARKERS[q],
                 color=styles[option]["color"],
                 mec="black",
                 mew=0.6,
                 ms=6,
                 zorder=4,
             )
-        text = " / ".join(f"{np.percentile(times, q):.1f}" for q in markers)
         axes.annotate(
-            text,
+            " / ".join("-" if np.isnan(value) else f"{value:.1f}" for value in values.loc[i]),
             (1, i),
             (6, 0),
             xycoords=("axes fraction", "data"),
@@ -164,7 +170,7 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
             annotation_clip=False,
         )
     axes.annotate(
-        "p50 / p95 / p99 [ms]",
+        " / ".join(f"p{q}" for q in values) + " [ms]",
         (1, 1),
         (6, 4),
         xycoords="axes fraction",
@@ -173,8 +179,10 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
         fontweight="bold",
         annotation_clip=False,
     )
-    for q, marker in markers.items():
-        axes.plot([], [], marker, color="white", mec="black", mew=0.8, ms=6, label=f"p{q}")
+    for q in values:
+        axes.plot(
+            [], [], _QUANTILE_MARKERS[q], color="white", mec="black", mew=0.8, ms=6, label=f"p{q}"
+        )
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
@@ -184,7 +192,7 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
     return figure
 
 
-@rc_context(RC)
+@own_style
 def time_vs_space_points(timings: pd.DataFrame) -> Figure:
     """Mean time of each event against its number of space points, with a binned trend.
 
@@ -223,7 +231,7 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
             capsize=2,
         )
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_xlabel("number of space points in the event")
     axes.set_ylabel("mean time of the event [ms]")
     axes.set_title(f"{title}, {clients(concurrency)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -92,6 +93,9 @@ RC = {
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,
 }
+# Of every function that draws or saves: matplotlib's own defaults and RC, whatever matplotlibrc is
+# found in the working folder or in the user's configuration.
+own_style = style.context(["default", RC])
 
 
 def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -179,6 +183,21 @@ def concurrency_axis(axes: Axes, concurrencies: Iterable[int]) -> None:
     axes.set_xlabel("concurrency [clients sending events at the same time]")
 
 
+def from_zero(axes: Axes) -> None:
+    """The y axis from 0 to a little above what is drawn, also where all of it is equally high."""
+    axes.set_ylim(0, 1.06 * axes.dataLim.y1)
+
+
+def legend_entries(panels: Iterable[Axes]) -> tuple[list, list]:
+    """Each label of the panels once."""
+    entries = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    return list(entries.values()), list(entries)
+
+
+@own_style
 def save_figure(figure: Figure, stem: Path | str) -> None:
     """Write ``stem``.png (200 dpi) and ``stem``.pdf, without dates so that reruns are equal."""
     stem = Path(stem)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from exatrkx_service.analysis.figures.style import (
     PART_COLOURS,
     PART_NAMES,
-    RC,
     STAGE_NAMES,
     baseline_concurrency,
     clients,
     empty_figure,
     option_styles,
+    own_style,
 )
 from exatrkx_service.analysis.summary import NS_PER_MS
 from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_rows
@@ -25,7 +24,7 @@ from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_row
 _NO_PLACE = ("transfer", "server_other", "request")
 
 
-@rc_context(RC)
+@own_style
 def ensemble_timeline(timings: pd.DataFrame) -> Figure:
     """When each stage of one ensemble request waited, copied and computed.
 
@@ -98,6 +97,7 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
         )
     axes.set_yticks(range(len(lanes)), [STAGE_NAMES[lane] for lane in lanes])
     axes.invert_yaxis()
+    axes.set_ylabel("request and its steps")
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1.16 * max(total_ms, ends.max()))
     axes.set_xlabel(

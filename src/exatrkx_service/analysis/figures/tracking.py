@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from exatrkx_service.analysis.figures.style import RC, empty_figure, method_styles
+from exatrkx_service.analysis.figures.style import (
+    empty_figure,
+    legend_entries,
+    method_styles,
+    own_style,
+)
 from exatrkx_service.analysis.physics.populations import HNL_SUFFIX, POPULATIONS, SELECTIONS
 from exatrkx_service.analysis.physics.table import EFFICIENCY, OVERALL
 
 AXIS_NAMES = {
     "production_radius": "production radius [mm]",
-    "pt": "transverse momentum [GeV]",
-    "eta": "pseudorapidity",
+    "pt": "transverse momentum $p_T$ [GeV]",
+    "eta": "pseudorapidity η",
     "inner_radius": "radius of the innermost point [mm]",
     "n_space_points": "number of space points",
 }
@@ -37,7 +41,7 @@ _WIDE = 10  # the ratio of the slowest to the fastest method from which times ar
 _FEW = 10  # a bin with fewer entries does not decide what an axis shows
 
 
-@rc_context(RC)
+@own_style
 def efficiency(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
     """Technical efficiency of every population against radius, momentum and pseudorapidity.
 
@@ -55,6 +59,7 @@ def efficiency(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figu
         {names[name]: part for name, part in parts.items()},
         ("production_radius", "pt", "eta"),
         f"Technical efficiency, {confidence_level:.0%} intervals",
+        "technical efficiency",
     )
     for axes in figure.axes:
         bottom = axes.get_ylim()[0]
@@ -62,7 +67,7 @@ def efficiency(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figu
     return figure
 
 
-@rc_context(RC)
+@own_style
 def fake_and_duplicate_rates(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
     """Which share of the candidates are fakes, duplicates and fragments.
 
@@ -77,13 +82,15 @@ def fake_and_duplicate_rates(physics: pd.DataFrame, *, confidence_level: float =
         {name: rows[rows.quantity == rate] for rate, name in RATE_NAMES.items()},
         ("inner_radius", "n_space_points", "eta"),
         f"Candidates that match no particle, {confidence_level:.0%} intervals",
+        "share of candidates",
     )
     for axes in figure.axes:
-        axes.set_ylim(0, max(0.01, axes.get_ylim()[1]))
+        top = max(0.01, axes.get_ylim()[1])
+        axes.set_ylim(-0.04 * top, top)  # the markers at 0 stand on the axis as a whole
     return figure
 
 
-@rc_context(RC)
+@own_style
 def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
     """Efficiency of each population against the mean time per event, a point per method.
 
@@ -97,13 +104,20 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
     rows = overall[(overall.quantity == EFFICIENCY) & overall.value.notna()]
     if rows.empty:
         return empty_figure(title, "The sample has no particle of A or B.")
-    figure = Figure(figsize=(9.4, 4.6), layout="constrained")
-    panels = figure.subplots(1, len(SELECTIONS), sharex=True, sharey=True)
+    figure = Figure(figsize=(9.4, 7.2), layout="constrained")
+    grid = figure.subplots(2, len(SELECTIONS), sharex=True, sharey="row")
     styles = method_styles(physics.method)
-    for axes, name in zip(panels, SELECTIONS, strict=True):
-        for suffix, face in ((HNL_SUFFIX, None), ("", "white")):
-            for row in rows[rows.population == name + suffix].itertuples():
-                time, style = times.loc[row.method], styles[row.method]
+    # Methods that are as fast or find as many lie on each other: each is drawn above those before
+    # it, smaller and thinner, so that all can be seen.
+    sizes = np.linspace(11, 6, len(styles)), np.linspace(3.2, 1.1, len(styles))
+    for line, suffix in zip(grid, ("", HNL_SUFFIX), strict=True):
+        for axes, selection in zip(line, SELECTIONS, strict=True):
+            name = selection + suffix
+            part = rows[rows.population == name].set_index("method")
+            for i, (method, style) in enumerate(styles.items()):
+                if method not in part.index:
+                    continue
+                row, time = part.loc[method], times.loc[method]
                 axes.errorbar(
                     time.value,
                     row.value,
@@ -111,21 +125,31 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
                     _bars([time.value], [time.low], [time.high]),
                     color=style["color"],
                     marker=style["marker"],
-                    mfc=face,
-                    ms=8,
-                    lw=1.3,
-                    capsize=3,
-                    label=style["name"] if face is None else None,
+                    mec="white",
+                    mew=0.5,
+                    ms=sizes[0][i],
+                    elinewidth=sizes[1][i],
+                    capsize=sizes[1][i] + 2,
+                    zorder=3 + i,
+                    label=style["name"],
                 )
-        axes.set_title(f"{name}: {_selection(name)}", fontsize=10)
-        axes.set_xlabel("mean time per event [ms]")
-    _set_time_scale(panels[0], times.value, times.high.fillna(times.value))
-    panels[0].set_ylim(top=1 + 0.03 * (1 - rows.low.min()))
-    panels[0].set_ylabel(f"technical efficiency, {confidence_level:.0%} intervals")
-    for face, text in ((None, "HNL decay products"), ("white", "all particles")):
-        panels[-1].plot([], [], "o", color="#555555", mfc=face, ms=8, label=text)
-    figure.legend(*_legend(panels), loc="outside lower center", ncols=4)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
+            axes.set_title(_title(name), fontsize=9.5)
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("mean time per event [ms]")
+        shown = rows[rows.population.isin([name + suffix for name in SELECTIONS])]
+        if not shown.empty:
+            margin = 0.07 * (1 - shown.low.min())
+            line[0].set_ylim(shown.low.min() - margin, 1 + margin)
+        line[0].set_ylabel("technical efficiency")
+    _set_time_scale(grid[0, 0], times.value, times.high.fillna(times.value))
+    figure.legend(*legend_entries(grid.flat), loc="outside lower center", ncols=4)
+    figure.suptitle(
+        f"{title}, {confidence_level:.0%} intervals",
+        x=0.01,
+        ha="left",
+        fontweight="bold",
+        fontsize=11.5,
+    )
     return figure
 
 
@@ -154,14 +178,18 @@ def _selection(name: str) -> str:
     return str(SELECTIONS[name]).replace("pT", "$p_T$")
 
 
-def _grid(parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str) -> Figure:
+def _grid(
+    parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str, quantity: str
+) -> Figure:
     """A row of panels per part, a column per variable, and a colour per method."""
-    figure = Figure(figsize=(10.2, 1.3 + 2.1 * len(parts)), layout="constrained")
-    panels = figure.subplots(len(parts), len(variables), sharex="col", squeeze=False)
     styles = method_styles(pd.concat(parts.values()).method)
+    height = max(2.1, 0.36 * len(styles))  # [in]; the numbers at the right take 24 points each
+    figure = Figure(figsize=(10.2, 1.3 + height * len(parts)), layout="constrained")
+    panels = figure.subplots(len(parts), len(variables), sharex="col", squeeze=False)
     for line, (name, rows) in zip(panels, parts.items(), strict=True):
         for axes, variable in zip(line, variables, strict=True):
             _panel(axes, rows[rows.variable == variable], styles)
+            axes.set_ylabel(quantity, fontsize=9)
         line[0].set_title(name, fontsize=9.5, pad=5)
         for i, row in enumerate(rows[rows.variable == OVERALL].itertuples()):
             line[-1].annotate(
@@ -178,7 +206,7 @@ def _grid(parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str) 
     for axes, variable in zip(panels[-1], variables, strict=True):
         axes.set_xlabel(AXIS_NAMES[variable])
         _set_scale(axes, variable)
-    figure.legend(*_legend(panels.flat), loc="outside lower center", ncols=4)
+    figure.legend(*legend_entries(panels.flat), loc="outside lower center", ncols=4)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
     return figure
 
@@ -186,12 +214,14 @@ def _grid(parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str) 
 def _panel(axes: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, str]]) -> None:
     """A point per bin and method: its bar is the interval, its width the bin.
 
-    The points of a bin stand side by side, for those of two methods are often equal. The axis
-    shows the intervals of the bins with entries enough, and all values.
+    The points of a bin stand side by side, for those of two methods are often equal, and in a
+    narrow one each is smaller than those it covers. The axis shows the intervals of the bins with
+    entries enough, and all values.
     """
-    for i, (method, style) in enumerate(styles.items(), start=1):
+    sizes = np.linspace(5, 3.5, len(styles)), np.linspace(1.8, 0.9, len(styles))
+    for i, (method, style) in enumerate(styles.items()):
         part = rows[rows.method == method]
-        place = part.bin_low + (part.bin_high - part.bin_low) * i / (len(styles) + 1)
+        place = part.bin_low + (part.bin_high - part.bin_low) * (i + 1) / (len(styles) + 1)
         axes.errorbar(
             place,
             part.value,
@@ -200,8 +230,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, styles: dict[str, dict[str, str]]) ->
             color=style["color"],
             marker=style["marker"],
             ls="none",
-            ms=4,
-            elinewidth=1.1,
+            ms=sizes[0][i],
+            elinewidth=sizes[1][i],
+            zorder=3 + i,
             label=style["name"],
         )
     if rows.empty:
@@ -244,12 +275,3 @@ def _bars(value: Sequence[float], low: Sequence[float], high: Sequence[float]) -
     """Lengths (2, n) of error bars; 0 where there is no interval."""
     value, low, high = (np.asarray(numbers, dtype=float) for numbers in (value, low, high))
     return np.nan_to_num(np.clip([value - low, high - value], 0, None))
-
-
-def _legend(panels: Iterable[Axes]) -> tuple[list, list]:
-    """Each label of the panels once."""
-    entries = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    return list(entries.values()), list(entries)
