@@ -15,8 +15,10 @@ from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
 from exatrkx_service.analysis.checks import SUM_TOLERANCE
+from exatrkx_service.analysis.facts import run_facts
 from exatrkx_service.analysis.physics import DEFINITIONS, tracking_performance
 from exatrkx_service.analysis.physics.table import TIMES
+from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -46,7 +48,7 @@ def render(
         figures: PNG file of each figure, in the order of the page.
         captions: reStructuredText file of each figure's caption; it is a Jinja template that sees
             ``snakemake.config``, as in Snakemake's own report.
-        provenance: ``common`` and ``differs``, see ``checks.combine_provenance``.
+        provenance: ``common``, ``differs`` and ``jobs``, see ``checks.combine_provenance``.
         physics: see ``physics.physics_table``.
         config: the configuration of the benchmark, as validated.
         largest_gap: largest relative gap between parts and total, from ``checks.check_sums``.
@@ -76,6 +78,11 @@ def render(
     common = provenance["common"]
     return environment.get_template("report.html.jinja").render(
         config=config,
+        facts=run_facts(
+            provenance,
+            needs_server=any(option["serve"] for option in config["options"].values()),
+        ),
+        min_samples=MIN_SAMPLES,
         config_yaml=yaml.safe_dump(config, sort_keys=False),
         options=list(dict.fromkeys(summary.option)),
         concurrencies=sorted(set(summary.concurrency)),

@@ -16,6 +16,7 @@ BOOTSTRAP = {"confidence_level": 0.95, "resamples": 50, "seed": 1}
 PROVENANCE = {
     "common": {"git_commit": "0123abc", "cpu": {"model": "<Fast & Co>"}},
     "differs": {"gpu": {"S1/round1": "V100", "S1/round2": "A100"}},
+    "jobs": {"S1/round1": {}, "S1/round2": {}},
 }
 
 
@@ -82,6 +83,7 @@ def test_the_page_holds_results_validity_and_provenance(page, tables, image):
     text = page(tables, {"comparison": image}, warnings=["S3 at concurrency 2: round 2 took"])
     mean = tables[0].mean_ms[0]
     for expected in [
+        "p95 is of 20 or more and p99 of 100 or more",
         f"{mean:.2f} [",
         "0.04%",
         "S3 at concurrency 2: round 2 took",
@@ -91,6 +93,25 @@ def test_the_page_holds_results_validity_and_provenance(page, tables, image):
         f"filter_cut: {CONFIG['pipeline']['filter_cut']}",
     ]:
         assert expected in text
+
+
+def test_what_ran_where_and_when_stands_above_all_that_is_folded(page, tables, image):
+    common = {
+        "git_commit": "0123abc-dirty",
+        "machine": {"cpu": "EPYC 7763", "cores": 64, "gpu": "A100"},
+        "job": {"device": "cuda:0", "server": "2.51.0"},
+        "config": {"server": {"launcher": "apptainer"}},
+    }
+    jobs = {"S1/round1": {"job.began": "2026-11-25T10:00:00+00:00"}}
+    provenance = {"common": common, "differs": {}, "jobs": jobs}
+    top = page(tables, {"comparison": image}, provenance=provenance).split("<details")[0]
+    for fact in [
+        *("0123abc-dirty: with uncommitted changes", "EPYC 7763", "<dd>64<", "<dd>A100<"),
+        *("<dd>cuda:0<", "<dd>Triton 2.51.0<", "<dd>apptainer<"),
+        "<dd>2026-11-25 10:00 to 10:00<",
+    ]:
+        assert fact in top
+    assert "auto" not in re.findall("<dd>(.*?)</dd>", top)
 
 
 def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, image):

@@ -1,0 +1,78 @@
+"""What a reader asks first: which code ran, on what, and when; as the jobs recorded it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+NOT_KNOWN = "not known"
+
+
+def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, str]:
+    """The facts by their name, in the order of the report; what is not recorded is 'not known'.
+
+    Args:
+        provenance: ``common``, ``differs`` and ``jobs``, see ``checks.combine_provenance``.
+        needs_server: whether any option serves a stage.
+    """
+    gpu = recorded(provenance, "machine.gpu")
+    if gpu == NOT_KNOWN and recorded(provenance, "machine.cpu") != NOT_KNOWN:
+        gpu = "none found"  # the machine was looked at
+    server = recorded(provenance, "job.server", lambda version: f"Triton {version}")
+    if server == NOT_KNOWN and not needs_server:
+        server = "none was needed"
+    return {
+        "Commit": recorded(provenance, "git_commit", _commit),
+        "First to last job began (UTC)": time_span(provenance["jobs"]),
+        "CPU": recorded(provenance, "machine.cpu"),
+        "Cores": recorded(provenance, "machine.cores"),
+        "GPU": gpu,
+        "Device": recorded(provenance, "job.device"),
+        "Server": server,
+        "Server's launcher": recorded(provenance, "config.server.launcher"),
+    }
+
+
+def recorded(provenance: dict[str, Any], key: str, show: Callable[[Any], str] = str) -> str:
+    """A value of the provenance as text.
+
+    Args:
+        provenance: ``common`` and ``differs``, see ``checks.combine_provenance``.
+        key: dotted.
+        show: gives the text of one value.
+
+    Returns:
+        The text of the value that is common to all jobs; each with its jobs where they differ.
+    """
+    if key in provenance["differs"]:
+        jobs: dict[str, list[str]] = {}
+        for job, value in provenance["differs"][key].items():
+            jobs.setdefault(show(value), []).append(job)
+        return "; ".join(f"{text} ({', '.join(names)})" for text, names in jobs.items())
+    value = provenance["common"]
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return NOT_KNOWN if value is None else show(value)
+
+
+def time_span(jobs: dict[str, dict[str, Any]]) -> str:
+    """When the first and the last job began, in UTC: '2026-11-27 19:29 to 19:32'.
+
+    Args:
+        jobs: of each job ``job.began``, ISO 8601 with its offset.
+    """
+    began = [record["job.began"] for record in jobs.values() if record.get("job.began")]
+    if not began:
+        return NOT_KNOWN
+    times = sorted(datetime.fromisoformat(text).astimezone(UTC) for text in began)
+    first, last = times[0], times[-1]
+    end = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
+    text = f"{first:%Y-%m-%d %H:%M} to {end}"
+    missing = len(jobs) - len(began)
+    return f"{text}; {NOT_KNOWN} of {missing} of {len(jobs)} jobs" if missing else text
+
+
+def _commit(commit: str) -> str:
+    changed = commit.removesuffix("-dirty") != commit
+    return f"{commit}: with uncommitted changes" if changed else commit
