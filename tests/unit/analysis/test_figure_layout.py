@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from drawn import draw_others, draw_timings
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,7 +19,7 @@ FIGURES = [
     *(*TIMED, "efficiency", "fake_and_duplicate_rates", "efficiency_vs_time"),
     *("event_display", "learning_curves", "efficiency_vs_cut"),
 ]
-SLOW = ", slow"
+SLOW, MANY = ", slow", ", many"
 WEIGHTS = "src/exatrkx_service/models/weights"
 DRAW = """
 import sys
@@ -50,16 +51,22 @@ WITH_UNIT = ("time", "overhead", "throughput", "momentum", "production radius", 
 
 @pytest.fixture(scope="module")
 def drawn(synthetic, physics, root):
-    """All figures, and those of events that take 300 times as long, as with pile-up."""
+    """All figures; those of events that take 300 times as long; those with ten track finders."""
     timings = synthetic[0]
     slow = timings.assign(duration_ns=300 * timings.duration_ns, start_ns=300 * timings.start_ns)
-    figures = draw_timings(timings) | draw_others(physics, root / WEIGHTS)
-    return figures | {f"{name}{SLOW}": figure for name, figure in draw_timings(slow).items()}
+    ckf = physics[physics.method == "CKF"]
+    more = [ckf.assign(method=f"of_a_long_name_{i}") for i in range(8)]
+    drawn = {
+        "": draw_timings(timings) | draw_others(physics, root / WEIGHTS),
+        SLOW: draw_timings(slow),
+        MANY: draw_others(pd.concat([physics, *more]), root / WEIGHTS),
+    }
+    return {f"{name}{kind}": each for kind in drawn for name, each in drawn[kind].items()}
 
 
 def test_these_are_all_figures(drawn, root):
     captions = {path.stem for path in (root / "workflow" / "report").glob("*.rst")}
-    assert set(drawn) == {*FIGURES, *(f"{name}{SLOW}" for name in TIMED)}
+    assert {name.split(",")[0] for name in drawn} == set(FIGURES)
     assert captions == {*FIGURES, "physics", "summary", "workflow"}
 
 
@@ -77,7 +84,13 @@ def test_every_axis_has_a_label_with_its_unit(drawn, name):
                 assert "[" in label or not label.startswith(WITH_UNIT), label
 
 
-@pytest.mark.parametrize("name", [*FIGURES, *(f"{name}{SLOW}" for name in TIMED)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(*FIGURES, *(f"{name}{SLOW}" for name in TIMED)),
+        *(f"{name}{MANY}" for name in FIGURES if name not in TIMED),
+    ],
+)
 def test_no_text_is_cut_or_lies_on_another(drawn, name, monkeypatch):
     texts = []
     draw = Text.draw

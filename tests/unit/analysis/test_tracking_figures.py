@@ -84,6 +84,8 @@ def test_methods_keep_their_colours_and_new_ones_get_their_own():
     assert list(styles) == ["tiny", "CKF", "exatrkx", "reference"]
     assert styles["CKF"] == method_styles(["CKF"])["CKF"]
     assert len({style["color"] for style in styles.values()}) == 4
+    many = method_styles(map(str, range(20))).values()
+    assert len({(style["color"], style["marker"]) for style in many}) == 20
     assert [style["name"] for style in styles.values()] == [
         *("Exa.TrkX, tiny", "ACTS CKF", "Exa.TrkX", "Exa.TrkX, reference"),
     ]

@@ -72,9 +72,8 @@ _METHODS = {
     "walkthrough": ("Exa.TrkX, walk-through", "#009E73", "s"),
     "CKF": ("ACTS CKF", "#D55E00", "D"),
 }
-_MORE_METHODS = list(
-    zip(["#CC79A7", "#56B4E9", "#E69F00", "#555555", "#7A4A1E"], "^vPX*", strict=True)
-)
+_METHOD_COLOURS = ["#CC79A7", "#56B4E9", "#E69F00", "#555555", "#7A4A1E"]
+_METHOD_MARKERS = "^vPX*<>hp"  # more than colours: a colour that comes again has another marker
 _MARKERS = "osD^vPX*<>hp"
 
 RC = {
@@ -119,7 +118,7 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
     Returns:
         Per method, in the order of their first appearance, ``name``, ``color`` and ``marker``.
     """
-    more = cycle(_MORE_METHODS)
+    more = zip(cycle(_METHOD_COLOURS), cycle(_METHOD_MARKERS))
     styles = {}
     for method in dict.fromkeys(methods):
         name, colour, marker = _METHODS.get(method) or (f"Exa.TrkX, {method}", *next(more))
@@ -188,13 +187,20 @@ def from_zero(axes: Axes) -> None:
     axes.set_ylim(0, 1.06 * axes.dataLim.y1)
 
 
-def legend_entries(panels: Iterable[Axes]) -> tuple[list, list]:
-    """Each label of the panels once."""
+def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
+    """A legend with each label of the panels once, in as many columns as the figure is wide for."""
     entries = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    return list(entries.values()), list(entries)
+    column_in = 0.7 + 0.08 * max(map(len, entries))
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=max(1, int(figure.get_figwidth() / column_in)),
+        fontsize=9,
+    )
 
 
 @own_style

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from exatrkx_service.analysis.figures.style import (
     empty_figure,
-    legend_entries,
+    legend_below,
     method_styles,
     own_style,
 )
@@ -142,7 +142,7 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
             line[0].set_ylim(shown.low.min() - margin, 1 + margin)
         line[0].set_ylabel("technical efficiency")
     _set_time_scale(grid[0, 0], times.value, times.high.fillna(times.value))
-    figure.legend(*legend_entries(grid.flat), loc="outside lower center", ncols=4)
+    legend_below(figure, grid.flat)
     figure.suptitle(
         f"{title}, {confidence_level:.0%} intervals",
         x=0.01,
@@ -206,7 +206,7 @@ def _grid(
     for axes, variable in zip(panels[-1], variables, strict=True):
         axes.set_xlabel(AXIS_NAMES[variable])
         _set_scale(axes, variable)
-    figure.legend(*legend_entries(panels.flat), loc="outside lower center", ncols=4)
+    legend_below(figure, panels.flat)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11.5)
     return figure
 

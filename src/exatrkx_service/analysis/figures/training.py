@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from exatrkx_service.analysis.figures.style import STAGE_NAMES, from_zero, legend_entries, own_style
+from exatrkx_service.analysis.figures.style import STAGE_NAMES, from_zero, legend_below, own_style
 
 _ALL, _HNL, _PURITY, _EDGES = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 _VALIDATION = "#AA3377"
@@ -60,7 +60,7 @@ def learning_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
         best = curve.epoch[curve.validation_loss.idxmin()]
         for axes in (losses, missed, purity):
             axes.axvline(best, color="#111111", lw=0.8, ls=":", label="best epoch")
-    figure.legend(*legend_entries(grid.flat), loc="outside lower center", ncols=5, fontsize=8.5)
+    legend_below(figure, grid.flat)
     return figure
 
 
@@ -91,7 +91,7 @@ def efficiency_vs_cut(cuts: pd.DataFrame) -> Figure:
         twin.grid(False)
         twin.spines["right"].set_visible(True)
         twin.set_ylabel("edges per event (grey)", color="#666666")
-    figure.legend(*legend_entries(figure.axes), loc="outside lower center", ncols=3, fontsize=9)
+    legend_below(figure, figure.axes)
     return figure
 
 
