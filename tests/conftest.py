@@ -52,7 +52,8 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         # The copy's package, not the installed one, as a new checkout would have it. And a TMPDIR
         # of its own, by which its servers are told from others on this machine.
-        return {**os.environ, "PYTHONPATH": "", "TMPDIR": str(self.temporary)}
+        mine = {name: value for name, value in os.environ.items() if name != environment.RECORD}
+        return {**mine, "PYTHONPATH": "", "TMPDIR": str(self.temporary)}
 
     def servers(self) -> list[psutil.Process]:
         """The server's processes that run for this checkout, parents first."""

@@ -28,6 +28,7 @@ _KINDS = {
     "array": "a list",
     "object": "a mapping of keys to values",
 }
+_NOTHING = (None, "null", "~")  # ``--config`` gives all below a section as text
 # As YAML 1.2 has them (its core schema), which unlike 1.1 takes 1e-3 for a number.
 _NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
 _LIMITS = {
@@ -123,6 +124,12 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
+    n_samples = filled["events"]["n_events"] * filled["measure"]["repetitions"]
+    if (most := max(filled["measure"]["concurrency"])) > n_samples:
+        raise ConfigError(
+            f"{source}: measure.concurrency: {most} clients, but there are {n_samples} samples "
+            "(events.n_events × measure.repetitions); expected at least one for each client"
+        )
     server = filled["server"]
     if server["launcher"] == "external" and "urls" not in server:
         raise ConfigError(
@@ -153,7 +160,7 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     if isinstance(value, dict):
         properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
         if others:
-            value = {key: entry for key, entry in value.items() if entry is not None}
+            value = {key: entry for key, entry in value.items() if entry not in _NOTHING}
             names = sorted(value, key=lambda key: natural_key(str(key)))
         else:
             # A section that has no default is there or not; null takes it out.

@@ -139,8 +139,24 @@ def unsafe_character(path):
     return found.group() if found else None
 
 
+def keep_cache_here(environ, folder):
+    """Lets programs keep their cache in a folder where the user's home can't be written.
+
+    Snakemake makes one in the home before it looks at the workflow, and ends if it can't.
+    """
+    home = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/"), ".cache")
+    try:
+        os.makedirs(home, exist_ok=True)
+        writable = os.access(home, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
+
+
 if __name__ == "__main__":
     clean(os.environ)
+    keep_cache_here(os.environ, os.path.join(".snakemake", "cache"))
     try:
         os.execvp(sys.argv[1], sys.argv[1:])
     except OSError as error:

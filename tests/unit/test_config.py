@@ -69,11 +69,11 @@ def test_all_but_the_options_has_a_default(config):
 
 
 def test_the_given_configuration_is_left_alone(config):
-    given_config = {"options": config["options"], "events": {"n_events": 3}}
+    given_config = {"options": config["options"], "events": {"n_events": 30}}
     before = copy.deepcopy(given_config)
     filled = load_config(given_config, "short")
     assert given_config == before
-    assert filled["events"]["n_events"] == 3
+    assert filled["events"]["n_events"] == 30
     filled["measure"]["concurrency"].append(16)
     assert load_config(given_config, "short")["measure"]["concurrency"] == [1, 2, 4, 8]
 
@@ -140,9 +140,19 @@ def test_equal_configurations_are_equal_as_text(config, random):
     assert repr(load_config(shuffled(other, random), "a")) == repr(load_config(given_config, "b"))
 
 
+def test_more_clients_than_samples_are_refused(config):
+    few = put(put(config, "events.n_events", 5), "measure.repetitions", 1)
+    assert load_config(put(few, "measure.concurrency", [1, 5]), "mine")
+    assert message(put(few, "measure.concurrency", [1, 64])) == (
+        "measure.concurrency: 64 clients, but there are 5 samples (events.n_events × "
+        "measure.repetitions); expected at least one for each client"
+    )
+
+
 def test_null_takes_out_what_has_a_name_of_the_users_own(config):
-    loaded = load_config(put(config, "options.S1", None), "mine")
-    assert list(loaded["options"]) == ["S0", "S2", "S3", "S4", "S5"]
+    for nothing in (None, "null", "~"):
+        loaded = load_config(put(config, "options.S1", nothing), "mine")
+        assert list(loaded["options"]) == ["S0", "S2", "S3", "S4", "S5"]
     assert load_config(put(config, "physics.methods.walkthrough", None), "mine")["physics"] == {
         "methods": {}
     }
@@ -277,6 +287,7 @@ def test_a_file_that_is_no_mapping(found):
 def test_bounds_are_part_of_the_range(config, key):
     rule = RULES[key]
     config = put(config, "server.ports", {"http": 1, "grpc": 2, "metrics": 3})
+    config["measure"]["concurrency"] = [1]
     assert get(load_config(put(config, key, rule["minimum"]), "edge"), key) == rule["minimum"]
     assert message(put(config, key, rule["minimum"] - 1)).startswith(f"{key}: found ")
     if "maximum" in rule:

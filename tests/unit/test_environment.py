@@ -111,6 +111,19 @@ def test_a_command_is_run_in_the_clean_environment():
     assert set(foreign) <= set(json.loads(found[environment.RECORD])["taken"])
 
 
+@pytest.mark.parametrize("home", ["/proc/1", "/dev/null"])
+def test_a_home_that_cannot_be_written_holds_no_cache(tmp_path, home):
+    environ = {"HOME": home}
+    environment.keep_cache_here(environ, str(tmp_path / "cache"))
+    assert environ["XDG_CACHE_HOME"] == str(tmp_path / "cache")
+
+
+def test_a_home_that_can_be_written_is_left_alone(tmp_path):
+    environ = {"HOME": str(tmp_path)}
+    environment.keep_cache_here(environ, "/elsewhere")
+    assert environ == {"HOME": str(tmp_path)}
+
+
 def test_a_command_that_is_not_there_is_named():
     command = [sys.executable, SCRIPT, "no-such-program"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

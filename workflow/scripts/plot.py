@@ -11,6 +11,7 @@ with logged(snakemake.log[0]):
     from exatrkx_service.analysis import figures
     from exatrkx_service.analysis.physics import read_tracks, read_truth
     from exatrkx_service.analysis.timings import comparable, read_reference, read_timings
+    from exatrkx_service.analysis.verdicts import INVALID, cells_of
     from exatrkx_service.events.manifest import read_manifests
 
     draw = getattr(figures, snakemake.params.figure)
@@ -28,4 +29,7 @@ with logged(snakemake.log[0]):
         given["tracks"] = read_tracks(snakemake.input.tracks)
     if "confidence_level" in wanted:
         given["confidence_level"] = snakemake.params.confidence_level
-    figures.save_figure(draw(**given), Path(snakemake.output.png).with_suffix(""))
+    figure = draw(**given)
+    if hasattr(snakemake.input, "summary"):
+        figures.name_invalid(figure, cells_of(pd.read_csv(snakemake.input.summary), INVALID))
+    figures.save_figure(figure, Path(snakemake.output.png).with_suffix(""))

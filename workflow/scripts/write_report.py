@@ -9,10 +9,11 @@ with logged(snakemake.log[0]):
     import pandas as pd
 
     from exatrkx_service.analysis.report import render
+    from exatrkx_service.analysis.table import read_summary
 
     provenance = json.loads(Path(snakemake.input.provenance).read_text())
     page = render(
-        pd.read_csv(snakemake.input.summary),
+        read_summary(snakemake.input.summary),
         pd.read_csv(snakemake.input.breakdown),
         {Path(path).stem: Path(path) for path in snakemake.input.figures},
         {Path(path).stem: Path(path) for path in snakemake.input.captions},

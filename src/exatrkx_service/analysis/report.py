@@ -20,6 +20,7 @@ from exatrkx_service.analysis.physics import DEFINITIONS, tracking_performance
 from exatrkx_service.analysis.physics.table import TIMES
 from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows
+from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -52,7 +53,7 @@ def render(
         physics: see ``physics.physics_table``.
         config: the configuration of the benchmark, as validated.
         largest_gap: largest relative gap between parts and total, from ``checks.check_sums``.
-        warnings: from ``checks.stability_warnings``.
+        warnings: from ``checks.environment_warnings`` and ``checks.span_warnings``.
 
     Returns:
         The page; it refers to nothing outside itself.
@@ -112,35 +113,31 @@ def validity(
         One dict per check: ``name``, ``state`` ('ok', 'warning' or 'failed'), ``text`` and
         ``details`` (list of lines).
     """
-    failed = summary[summary.n_failed > 0]
-    invalid = summary[~summary.tracks_identical.astype(bool)]
-    rounds = config["measure"]["rounds"]
-    if rounds < 2:
-        rounds_text = "One round only: a drift between rounds can't be seen."
-    elif warnings:
-        rounds_text = f"{len(warnings)} pairs of option and concurrency differ between rounds."
-    else:
-        rounds_text = f"All {rounds} rounds agree."
+    invalid, unstable = (verdict_lines(summary, verdict) for verdict in (INVALID, UNSTABLE))
+    one_round = config["measure"]["rounds"] < 2
+    stable_text = (
+        f"{len(unstable)} of {len(summary)} cells may hold something else than the option."
+        if unstable
+        else "No cell was disturbed."
+    )
+    if one_round:
+        stable_text += " With one round a drift between rounds can't be seen."
     return [
         {
-            "name": "Same tracks",
-            "state": "failed" if len(invalid) else "ok",
-            "text": "These gave other tracks than the reference, or none at all; "
-            "their times are not averaged."
-            if len(invalid)
-            else "Every option gave the reference's labels for every event.",
-            "details": [f"{r.option} at concurrency {r.concurrency}" for r in invalid.itertuples()],
+            "name": "Valid",
+            "state": "failed" if invalid else "ok",
+            "text": f"{len(invalid)} of {len(summary)} cells have no numbers: requests failed, or "
+            "the tracks are not those of the pipeline in one process."
+            if invalid
+            else "No request failed, and every option gave the tracks that the pipeline finds in "
+            "one process, in every event.",
+            "details": invalid,
         },
         {
-            "name": "Failed samples",
-            "state": "warning" if len(failed) else "ok",
-            "text": f"{summary.n_failed.sum()} samples failed; the statistics leave them out."
-            if len(failed)
-            else "No sample failed.",
-            "details": [
-                f"{r.option} at concurrency {r.concurrency}: {r.n_failed} failed"
-                for r in failed.itertuples()
-            ],
+            "name": "Stable",
+            "state": "warning" if unstable or one_round else "ok",
+            "text": stable_text,
+            "details": unstable,
         },
         {
             "name": "Parts add up",
@@ -150,9 +147,11 @@ def validity(
             "details": [],
         },
         {
-            "name": "Rounds agree",
-            "state": "warning" if warnings or rounds < 2 else "ok",
-            "text": rounds_text,
+            "name": "Known",
+            "state": "warning" if warnings else "ok",
+            "text": "What is not known of the run, or limited it:"
+            if warnings
+            else "The commit is known, and no limit was set to the machine.",
             "details": warnings,
         },
         {

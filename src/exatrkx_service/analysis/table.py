@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines
 from exatrkx_service.config import load_config
 
 HEADINGS = {
@@ -23,9 +24,14 @@ HEADINGS = {
     "p99": "p99 / ms",
     "throughput": "events/s",
     "slowdown": "vs S0",
-    "tracks": "tracks",
+    "verdict": "verdict",
 }
-N_WARNINGS = 3  # shown on the terminal; the report has them all
+N_LINES = 3  # of a kind on the terminal; the report has them all
+
+
+def read_summary(path: Path | str) -> pd.DataFrame:
+    """Reads ``summary.csv``; a reason that is empty is no missing one."""
+    return pd.read_csv(path, keep_default_na=True).fillna({"reason": ""})
 
 
 def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
@@ -42,7 +48,7 @@ def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
             "p99": _number(row.p99_ms),
             "throughput": _number(row.throughput_evt_s),
             "slowdown": "×" + _number(row.slowdown_vs_S0) if pd.notna(row.slowdown_vs_S0) else "-",
-            "tracks": "identical" if row.tracks_identical else "DIFFER",
+            "verdict": row.verdict,
         }
         for row in summary.itertuples()
     ]
@@ -73,32 +79,41 @@ def results_folder(files: Sequence[Path]) -> Path:
     return Path(load_config(config, source=", ".join(map(str, files)))["results"])
 
 
-def terminal_warnings(warnings: Sequence[str]) -> str:
-    """What ``checks.stability_warnings`` found, in a few lines; empty without warnings."""
-    if not warnings:
+def terminal_lines(what: str, lines: Sequence[str], most: int) -> str:
+    """A paragraph for the terminal: how many of what, and the first of them; empty without any."""
+    if not lines:
         return ""
-    lines = [f"{len(warnings)} warning{'s' * (len(warnings) > 1)}:", *warnings[:N_WARNINGS]]
-    if len(warnings) > N_WARNINGS:
-        lines.append(f"and {len(warnings) - N_WARNINGS} more: see the report")
-    return "\n  ".join(lines)
+    text = [f"{len(lines)} {what}{'s' * (len(lines) > 1)}:", *lines[:most]]
+    if len(lines) > most:
+        text.append(f"and {len(lines) - most} more: see the report")
+    return "\n\n" + "\n  ".join(text)
 
 
-def main(files: Sequence[Path]) -> None:
-    """Prints the summary, the warnings and the place of the report.
+def main(files: Sequence[Path]) -> int:
+    """Prints the summary, what speaks against it, and the place of the report.
 
     Args:
         files: the configuration files of the run, overlays last.
+
+    Returns:
+        0, or 1 if a cell is invalid.
 
     Raises:
         ConfigError: the files hold no valid configuration.
     """
     folder = results_folder(files)
-    print(terminal_table(pd.read_csv(folder / "summary.csv")))
+    summary = read_summary(folder / "summary.csv")
+    invalid, unstable = (verdict_lines(summary, verdict) for verdict in (INVALID, UNSTABLE))
     provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    if warnings := terminal_warnings(provenance["warnings"]):
-        print(f"\n{warnings}")
-    print(f"\nreport: {(folder / 'report.html').resolve()}")
+    print(
+        terminal_table(summary)
+        + terminal_lines("invalid cell", invalid, len(invalid))
+        + terminal_lines("unstable cell", unstable, N_LINES)
+        + terminal_lines("warning", provenance["warnings"], N_LINES)
+        + f"\n\nreport: {(folder / 'report.html').resolve()}"
+    )
+    return 1 if invalid else 0
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    sys.exit(main([Path(argument) for argument in sys.argv[1:]]))

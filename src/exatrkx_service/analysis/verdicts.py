@@ -15,12 +15,12 @@ STABLE, UNSTABLE, INVALID = "stable", "unstable", "invalid"
 ROUND_TOLERANCE = 0.05  # rounds whose means differ by less than this share agree
 ROUND_P_VALUE = 0.01  # and so do rounds whose difference chance explains
 # What may happen on the machine meanwhile, see ``measure.host.between``: CPUs kept busy by others,
-# or taken by the machine's host, and the share of time for which a quota stops us.
+# or taken by the machine's host, and the share of its periods in which a quota stops us.
 HOST_TOLERANCE = {"others": 0.15, "steal": 0.1, "throttled": 0.02}
 _HOST_TEXT = {
     "others": "other processes kept {:.2f} CPUs busy",
     "steal": "the machine's host took {:.2f} CPUs",
-    "throttled": "a CPU quota stopped the processes for {:.0%} of the time",
+    "throttled": "a CPU quota stopped the processes in {:.0%} of its periods",
 }
 Cell = tuple[str, int]  # option and concurrency
 
@@ -106,3 +106,23 @@ def _rounds_apart(timings: pd.DataFrame) -> dict[Cell, str]:
                 f"{means[fast]:.2f} ms, {spread:.0%} apart"
             )
     return apart
+
+
+def verdict_lines(summary: pd.DataFrame, verdict: str) -> list[str]:
+    """One line per cell that has a verdict: which cell, and why."""
+    reasons = summary.reason[summary.verdict == verdict]
+    return [f"{c}: {r}" for c, r in zip(cells_of(summary, verdict), reasons, strict=True)]
+
+
+def cells_of(summary: pd.DataFrame, verdict: str) -> list[str]:
+    """The cells that have a verdict: 'S3 with 4 clients'."""
+    rows = summary[summary.verdict == verdict]
+    return [
+        f"{option} with {clients(concurrency)}"
+        for option, concurrency in zip(rows.option, rows.concurrency, strict=True)
+    ]
+
+
+def clients(concurrency: int) -> str:
+    """'1 client', '4 clients'."""
+    return f"{concurrency} client" + ("s" if concurrency != 1 else "")

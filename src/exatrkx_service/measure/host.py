@@ -84,28 +84,15 @@ def _cgroups(controller: str) -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-def throttled_s() -> float:
-    """Time for which the quota of a control group has stopped processes of this one's [s]."""
-    total = 0.0
+def quota_periods() -> tuple[int, int]:
+    """Periods of a CPU quota in which this process's control groups ran, and were stopped."""
+    counts = [0, 0]
     for folder in _cgroups("cpu"):
         with contextlib.suppress(OSError, ValueError):
             fields = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
-            if "throttled_usec" in fields:
-                total += int(fields["throttled_usec"]) / 1e6
-            else:
-                total += int(fields.get("throttled_time", 0)) / 1e9
-    return total
-
-
-def oom_kills() -> int:
-    """Processes of this one's control groups that were killed for want of memory."""
-    total = 0
-    for folder in _cgroups("memory"):
-        for name in ("memory.events", "memory.oom_control"):
-            with contextlib.suppress(OSError, ValueError):
-                lines = (folder / name).read_text().splitlines()
-                total += int(dict(line.split() for line in lines).get("oom_kill", 0))
-    return total
+            counts[0] += int(fields.get("nr_periods", 0))
+            counts[1] += int(fields.get("nr_throttled", 0))
+    return counts[0], counts[1]
 
 
 @dataclass
@@ -117,7 +104,7 @@ class Reading:
         busy_s, steal_s: time of all CPUs since the start of the machine, in processes and taken by
             its host [s].
         ours_s: CPU time of the processes that are ours [s].
-        throttled_s: see ``throttled_s``.
+        periods: see ``quota_periods``.
         switches: involuntary context switches of the processes that are ours.
     """
 
@@ -125,7 +112,7 @@ class Reading:
     busy_s: float
     steal_s: float
     ours_s: float
-    throttled_s: float
+    periods: tuple[int, int]
     switches: int
 
 
@@ -154,7 +141,7 @@ class Watch:
                 self._spent[key] = (cpu.user + cpu.system, switches)
         # Those that have ended keep what they had at the last reading.
         ours, switches = (sum(column) for column in zip(*self._spent.values(), strict=True))
-        return Reading(time.monotonic(), busy, steal, ours, throttled_s(), switches)
+        return Reading(time.monotonic(), busy, steal, ours, quota_periods(), switches)
 
     def _processes(self) -> list[psutil.Process]:
         found = [psutil.Process()]
@@ -171,9 +158,10 @@ def between(before: Reading, after: Reading) -> dict[str, float]:
     Returns:
         ``window_s``; ``ours``, ``others`` and ``steal``: CPUs kept busy on average by our
         processes, by others (0.5: half of one), and by other guests of the machine's host;
-        ``throttled``: share of the window for which a quota stopped us; ``switches_per_s``:
+        ``throttled``: share of the quota's periods in which it stopped us; ``switches_per_s``:
         involuntary context switches of ours.
     """
+    ran, stopped = (late - early for early, late in zip(before.periods, after.periods, strict=True))
     window = max(after.clock_s - before.clock_s, 1e-9)
     ours = (after.ours_s - before.ours_s) / window
     busy = (after.busy_s - before.busy_s) / window
@@ -182,6 +170,6 @@ def between(before: Reading, after: Reading) -> dict[str, float]:
         "ours": round(ours, 3),
         "others": round(max(0.0, busy - ours), 3),
         "steal": round((after.steal_s - before.steal_s) / window, 3),
-        "throttled": round((after.throttled_s - before.throttled_s) / window, 3),
+        "throttled": round(stopped / ran, 3) if ran else 0.0,
         "switches_per_s": round((after.switches - before.switches) / window, 1),
     }

@@ -129,9 +129,10 @@ def test_the_page_says_whether_the_tracks_of_all_options_are_those_that_are_judg
     sentence = "Every option gave the tracks of <code>exatrkx</code>"
     good = summarise(*synthetic, **BOOTSTRAP)
     assert sentence in page((good, breakdown(*synthetic, **BOOTSTRAP)), {})
-    bad = good.assign(tracks_identical=good.option != good.option.iloc[-1])
+    bad = good.copy()
+    bad.loc[0, "verdict"] = "invalid"
     html = page((bad, breakdown(*synthetic, **BOOTSTRAP)), {})
-    assert sentence not in html and "Not every option gave the tracks" in html
+    assert sentence not in html and "number of clients that is not invalid (see above)" in html
 
 
 def test_a_commit_with_changes_on_top_is_not_checked_out(page, tables, image):
@@ -154,8 +155,8 @@ def test_an_invalid_option_stands_out(page, synthetic, image):
     timings.loc[timings.option == "S4", "labels_sha256"] = "0" * 64
     summary = summarise(timings, reference, **BOOTSTRAP)
     text = page((summary, breakdown(timings, reference, **BOOTSTRAP)), {"comparison": image})
-    assert "S4 at concurrency 1" in text
-    assert text.count("DIFFER<") == 3
+    assert "S4 with 1 client: other tracks than the reference" in text
+    assert text.count("<td>invalid</td>") == 3
     assert not re.search(r"\bnan\b", text)
 
 
@@ -167,12 +168,12 @@ def states(summary, **changes):
 def test_every_check_can_fail(tables):
     summary = tables[0]
     assert set(states(summary).values()) == {"ok"}
-    assert states(summary.assign(tracks_identical=False))["Same tracks"] == "failed"
-    assert states(summary.assign(n_failed=2))["Failed samples"] == "warning"
+    assert states(summary.assign(verdict="invalid"))["Valid"] == "failed"
+    assert states(summary.assign(verdict="unstable"))["Stable"] == "warning"
     assert states(summary, largest_gap=0.02)["Parts add up"] == "failed"
-    assert states(summary, warnings=["x"])["Rounds agree"] == "warning"
+    assert states(summary, warnings=["x"])["Known"] == "warning"
     one_round = CONFIG | {"measure": CONFIG["measure"] | {"rounds": 1}}
-    assert states(summary, config=one_round)["Rounds agree"] == "warning"
+    assert states(summary, config=one_round)["Stable"] == "warning"
     assert states(summary, differs=PROVENANCE["differs"])["Same set-up"] == "warning"
 
 

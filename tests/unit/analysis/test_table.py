@@ -36,11 +36,11 @@ def test_one_line_per_row(summary):
     lines = terminal_table(summary).splitlines()
     assert len(lines) == 1 + len(summary)
     assert "×1.00" in lines[1]
-    assert "identical" in lines[1]
+    assert lines[1].endswith("stable")
 
 
 def test_the_results_are_those_of_the_configuration(run, summary, tmp_path, capsys):
-    main(run())
+    assert main(run()) == 0
     report = (tmp_path / "elsewhere/mine/report.html").resolve()
     assert capsys.readouterr().out == f"{terminal_table(summary)}\n\nreport: {report}\n"
 
@@ -63,3 +63,16 @@ def test_a_wrong_configuration_is_named(run):
     files[1].write_text("measure: {rounds: two}")
     with pytest.raises(ConfigError, match=r"overlay\.yaml: measure\.rounds: found 'two'"):
         main(files)
+
+
+def test_an_invalid_cell_is_named_and_ends_with_1(run, summary, tmp_path, capsys):
+    files = run()
+    wrong = summary.copy()
+    wrong.loc[1, ["verdict", "reason"]] = ["invalid", "3 of 60 requests failed"]
+    wrong.loc[4:8, ["verdict", "reason"]] = ["unstable", "a drift"]
+    wrong.to_csv(tmp_path / "elsewhere/mine/summary.csv", index=False)
+    assert main(files) == 1
+    text = capsys.readouterr().out
+    assert "\n\n1 invalid cell:\n  S0 with 2 clients: 3 of 60 requests failed\n\n" in text
+    assert "\n\n5 unstable cells:\n  S1 with 2 clients: a drift\n" in text
+    assert "  and 2 more: see the report\n\nreport: " in text

@@ -54,7 +54,7 @@ QUIET = {"others": 0.02, "steal": 0.0, "throttled": 0.0}
     [
         ({"others": 0.97}, "other processes kept 0.97 CPUs busy in round 1"),
         ({"steal": 0.3}, "the machine's host took 0.30 CPUs in round 1"),
-        ({"throttled": 0.5}, "a CPU quota stopped the processes for 50% of the time in round 1"),
+        ({"throttled": 0.5}, "a CPU quota stopped the processes in 50% of its periods in round 1"),
     ],
 )
 def test_a_disturbed_cell_is_unstable_whatever_its_times(timings, change, reason):

@@ -103,4 +103,4 @@ def test_a_quota_and_what_it_takes_are_seen(half_a_cpu):
 
 def test_a_missing_kernel_file_is_no_error(monkeypatch, tmp_path):
     monkeypatch.setattr(host, "_CGROUP_FILES", tmp_path)
-    assert host.limits()["cpu_quota"] is None and host.throttled_s() == 0 == host.oom_kills()
+    assert host.limits()["cpu_quota"] is None and host.quota_periods() == (0, 0)

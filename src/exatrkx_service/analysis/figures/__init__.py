@@ -14,7 +14,7 @@ from exatrkx_service.analysis.figures.scaling import (
     throughput_vs_concurrency,
     time_vs_space_points,
 )
-from exatrkx_service.analysis.figures.style import save_figure
+from exatrkx_service.analysis.figures.style import name_invalid, save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
 from exatrkx_service.analysis.figures.tracking import (
     efficiency,
@@ -34,6 +34,7 @@ __all__ = [
     "latency_distribution",
     "latency_vs_concurrency",
     "learning_curves",
+    "name_invalid",
     "overhead",
     "save_figure",
     "throughput_vs_concurrency",

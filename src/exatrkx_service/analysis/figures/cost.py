@@ -15,7 +15,6 @@ from exatrkx_service.analysis.figures.style import (
     STAGE_COLOURS,
     STAGE_NAMES,
     baseline_concurrency,
-    clients,
     empty_figure,
     error_bars,
     is_compute,
@@ -23,6 +22,7 @@ from exatrkx_service.analysis.figures.style import (
     served_label,
 )
 from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES
+from exatrkx_service.analysis.verdicts import clients
 from exatrkx_service.options import option_order
 
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from exatrkx_service.analysis.figures.style import (
     baseline_concurrency,
-    clients,
     concurrency_axis,
     empty_figure,
     error_bars,
@@ -24,6 +23,7 @@ from exatrkx_service.analysis.summary import (
     throughput_per_round,
 )
 from exatrkx_service.analysis.timings import total_rows
+from exatrkx_service.analysis.verdicts import clients
 
 _QUANTILE_MARKERS = {50: "o", 95: "D", 99: "s"}
 SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points

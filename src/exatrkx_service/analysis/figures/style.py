@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -158,9 +159,12 @@ def baseline_concurrency(table: pd.DataFrame) -> int:
     return int(table.concurrency.min())
 
 
-def clients(concurrency: int) -> str:
-    """'1 client', '4 clients'."""
-    return f"{concurrency} client" + ("s" if concurrency != 1 else "")
+def name_invalid(figure: Figure, cells: Sequence[str]) -> None:
+    """Says below a figure which cells it leaves out, for they are invalid."""
+    labelled = [axes for axes in figure.axes if axes.get_xlabel()]
+    if cells and labelled:
+        text = textwrap.fill(f"invalid, not shown: {', '.join(cells)}", 90)
+        labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{text}")
 
 
 def empty_figure(title: str, reason: str) -> Figure:

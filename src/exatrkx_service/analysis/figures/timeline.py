@@ -11,13 +11,13 @@ from exatrkx_service.analysis.figures.style import (
     PART_NAMES,
     STAGE_NAMES,
     baseline_concurrency,
-    clients,
     empty_figure,
     option_styles,
     own_style,
 )
 from exatrkx_service.analysis.summary import NS_PER_MS
 from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_rows
+from exatrkx_service.analysis.verdicts import clients
 
 # Differences of two durations rather than something seen at a time, or the whole request; no place
 # on a timeline of the server.
