@@ -14,11 +14,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
-	@$(CLEAN) $(BIN)/python -m exatrkx_service.analysis.table config/config.yaml
+	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml
 
 smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
-	@$(CLEAN) $(BIN)/python -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
+	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
 # Those on a cluster mostly wait for it, so they run beside the others.
 test: $(STAMP)  ## all tests, with those of format and lint

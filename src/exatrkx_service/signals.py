@@ -39,18 +39,22 @@ def hangup_as_termination() -> None:
 def end_with_snakemake() -> None:
     """Ends this process, by SIGTERM, as soon as the Snakemake that started it is gone.
 
-    A Snakemake that was killed can end no job, and the shell between them waits for the job.
+    Or the shell between them. A Snakemake that was killed can end no job, and the shell waits.
     """
-    snakemake = next(filter(_is_snakemake, psutil.Process().parents()), None)
-    if snakemake is None:
+    above = []
+    for process in psutil.Process().parents():
+        above.append(process.pid)
+        if _is_snakemake(process):
+            break
+    else:
         return
     try:
-        end = os.pidfd_open(snakemake.pid)
-    except OSError:  # it is gone already, or an old kernel
+        ends = [os.pidfd_open(pid) for pid in above]
+    except OSError:  # one is gone already, or an old kernel
         return
 
     def wait() -> None:
-        select.select([end], [], [])
+        select.select(ends, [], [])
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, name="end with Snakemake", daemon=True).start()

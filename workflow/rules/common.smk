@@ -109,6 +109,12 @@ def sample_config(sample):
     return settings
 
 
+def generator_settings(sample):
+    """What decides on each event of a sample; how many there are does not."""
+    settings = sample_config(sample)
+    return {key: value for key, value in settings.items() if key != "n_events"}
+
+
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
     n_events, size = sample_config(sample)["n_events"], config["events"]["chunk_size"]

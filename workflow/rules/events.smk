@@ -15,11 +15,7 @@ rule generate_events:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=lambda wildcards: {
-            key: value
-            for key, value in sample_config(wildcards.sample).items()
-            if key != "n_events"
-        },
+        settings=lambda wildcards: generator_settings(wildcards.sample),
         code=code_digest(EVENTS_CODE),
     message:
         "Generating events {wildcards.first} to {wildcards.last} of the {wildcards.sample} sample"

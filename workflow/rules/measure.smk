@@ -21,8 +21,9 @@ rule reference:
         mem_mb=4000,
         runtime=30,
     params:
+        events=generator_settings("benchmark"),
         pipeline=config["pipeline"],
-        repository=MODEL_REPO,
+        repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:
         "Finding the tracks that every option must give"
@@ -55,7 +56,7 @@ rule measure:
         runtime=60,
     params:
         settings=lambda wildcards: measured_settings(wildcards.option),
-        repository=MODEL_REPO,
+        repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:
         "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"

@@ -182,7 +182,7 @@ rule export_repository:
         runtime=10,
     params:
         pipeline=config["pipeline"],
-        repository=MODEL_REPO,
+        repository=lambda wildcards, output: os.path.commonpath(output),
     message:
         "Putting the settings into the model repository"
     script:

@@ -3,7 +3,7 @@
 
 rule serve:
     input:
-        rules.export.input,
+        models=rules.export.input,
         weights=WEIGHTS.values(),
     log:
         f"{RESULTS}/logs/serve.log",
@@ -17,7 +17,7 @@ rule serve:
     params:
         pipeline=config["pipeline"],
         server=config["server"],
-        repository=MODEL_REPO,
+        repository=lambda wildcards, input: os.path.commonpath(input.models),
     message:
         "Serving the models of {MODEL_REPO}"
     script:

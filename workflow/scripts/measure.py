@@ -39,7 +39,11 @@ with logged(snakemake.log[0]) as tell:
             Path(snakemake.log.server),
             tell,
         )
-    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": snakemake.config, "job": facts}
+    config = dict(snakemake.config)
+    if settings["server"]["launcher"] == "external":
+        # What the server has is what it says itself: job.models.
+        config["server"] = config["server"] | {"instances": None}
+    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": config, "job": facts}
     Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
     rows.attrs = {INPUTS: inputs, "settings": settings}
     rows.to_parquet(snakemake.output.samples, index=False)

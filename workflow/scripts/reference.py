@@ -6,10 +6,11 @@ with logged(snakemake.log[0]) as tell:
     from pathlib import Path
 
     from exatrkx_service.analysis.physics import read_truth
-    from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.events.manifest import check_settings, read_manifests
     from exatrkx_service.identity import INPUTS, identify, with_networks
     from exatrkx_service.measure.reference import run_reference
 
+    check_settings(snakemake.input.events, snakemake.params.events)
     repository = Path(snakemake.params.repository)
     pipeline = with_networks(snakemake.params.pipeline)
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)

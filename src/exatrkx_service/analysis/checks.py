@@ -93,6 +93,8 @@ def environment_warnings(records: dict[str, dict[str, Any]]) -> list[str]:
         quota, cores = limits.get("cpu_quota"), len(limits.get("affinity", ()))
         if quota and quota < cores:
             warnings[f"a control group grants {quota:g} of the {cores} CPUs"] = None
+        if limits.get("nice", 0) > 0:
+            warnings[f"the processes are nice ({limits['nice']}): others come first"] = None
         after = job.get("affinity_after", limits.get("affinity"))
         if after != limits.get("affinity"):
             warnings[f"libraries have bound a job to the CPUs {after} of {limits['affinity']}"] = (

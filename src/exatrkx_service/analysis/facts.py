@@ -22,16 +22,32 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
     server = recorded(provenance, "job.server", lambda version: f"Triton {version}")
     if server == NOT_KNOWN and not needs_server:
         server = "none was needed"
+    launcher = recorded(provenance, "config.server.launcher")
+    # Of somebody else's server the machine is not known: what is known is that of its clients.
+    of = ", of the clients" if launcher == "external" else ""
     return {
         "Commit": recorded(provenance, "git_commit", _commit),
         "First to last job began (UTC)": time_span(provenance["jobs"]),
-        "CPU": recorded(provenance, "machine.cpu"),
-        "Cores": recorded(provenance, "machine.cores"),
-        "GPU": gpu,
+        f"CPU{of}": recorded(provenance, "machine.cpu"),
+        f"Cores{of}": recorded(provenance, "machine.cores"),
+        f"GPU{of}": gpu,
         "Device": recorded(provenance, "job.device"),
         "Server": server,
-        "Server's launcher": recorded(provenance, "config.server.launcher"),
+        "Server's launcher": launcher,
+        "Model instances": model_settings(provenance, "instances"),
     }
+
+
+def model_settings(provenance: dict[str, Any], key: str) -> str:
+    """What the servers said of a setting of their models: '1', or '1, 4' where they differ."""
+    found = set()
+    for model, settings in provenance["common"].get("job", {}).get("models", {}).items():
+        found |= {settings.get(key)} if isinstance(settings, dict) and model else set()
+    for name, jobs in provenance["differs"].items():
+        if name.startswith("job.models.") and name.endswith(f".{key}"):
+            found |= set(jobs.values())
+    values = sorted(value for value in found if value is not None)
+    return ", ".join(map(str, values)) or NOT_KNOWN
 
 
 def recorded(provenance: dict[str, Any], key: str, show: Callable[[Any], str] = str) -> str:

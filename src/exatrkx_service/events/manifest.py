@@ -38,6 +38,26 @@ def write_manifest(
     path.write_text(json.dumps(content | {"events": files}, indent=1) + "\n")
 
 
+def check_settings(paths: Iterable[Path | str], settings: dict[str, Any]) -> None:
+    """Checks that events are those that the configuration asks for.
+
+    Args:
+        paths: their manifests.
+        settings: what they must have been generated with.
+
+    Raises:
+        EventFormatError: they were generated with others; names the manifest and the key.
+    """
+    for path in map(Path, paths):
+        found = json.loads(path.read_text())["settings"]
+        for key, value in settings.items():
+            if found.get(key) != value:
+                raise EventFormatError(
+                    f"{path}: events.{key}: generated with {found.get(key)}, expected {value}, "
+                    "that of the configuration; delete it and run again"
+                )
+
+
 def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
     """The events of a sample, after verifying that their files are those of the manifests.
 

@@ -23,8 +23,9 @@ def limits() -> dict[str, Any]:
 
     Returns:
         ``cpus_online`` (of the machine), ``affinity`` (numbers of the CPUs that this process may
-        run on), ``cpu_quota`` (CPUs that the control groups grant, such as 0.5) and
-        ``memory_limit_gib``; None where there is no limit.
+        run on), ``nice`` (of this process; above 0 others come first), ``cpu_quota`` (CPUs that
+        the control groups grant, such as 0.5) and ``memory_limit_gib``; None where there is no
+        limit.
     """
     memory = [
         value
@@ -35,6 +36,7 @@ def limits() -> dict[str, Any]:
     return {
         "cpus_online": os.cpu_count(),
         "affinity": sorted(os.sched_getaffinity(0)),
+        "nice": os.nice(0),
         "cpu_quota": _cpu_quota(),
         "memory_limit_gib": round(min(memory) / 2**30, 2) if memory else None,
     }

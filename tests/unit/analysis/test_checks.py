@@ -84,11 +84,13 @@ def test_what_a_reader_must_know_of_the_environment():
     assert environment_warnings({"S0/round1": record()}) == []
     unknown = record(git_commit=None, git_commit_unknown="dubious ownership")
     half = record(job={"limits": {"affinity": [0, 1], "cpu_quota": 0.5}})
+    nice = record(job={"limits": {"affinity": [0, 1], "nice": 10}})
     bound = record(job={"limits": {"affinity": [0, 1]}, "affinity_after": [0]})
-    assert environment_warnings({"a": unknown, "b": half, "c": half, "d": bound}) == [
+    assert environment_warnings({"a": unknown, "b": half, "c": half, "d": bound, "e": nice}) == [
         "the commit is not known: dubious ownership",
         "a control group grants 0.5 of the 2 CPUs",
         "libraries have bound a job to the CPUs [0] of [0, 1]",
+        "the processes are nice (10): others come first",
     ]
 
 

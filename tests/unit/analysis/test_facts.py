@@ -30,7 +30,24 @@ def test_facts_are_as_recorded():
         "Device": "cpu",
         "Server": "Triton 2.51.0",
         "Server's launcher": "embedded",
+        "Model instances": NOT_KNOWN,
     }
+
+
+def test_the_instances_are_those_that_the_servers_name():
+    def job(**instances):
+        models = {name: {"instances": number} for name, number in instances.items()}
+        return record(job=record()["job"] | {"models": models})
+
+    facts = facts_of({"S1/round1": job(gnn=4), "S4/round1": job(gnn=4, exatrkx=None)})
+    assert facts["Model instances"] == "4"
+    facts = facts_of({"S1/round1": job(gnn=4), "S4/round1": job(gnn=2, labeling=1)})
+    assert facts["Model instances"] == "1, 2, 4"
+
+
+def test_of_somebody_elses_server_the_machine_is_not_known():
+    facts = facts_of({"S1/round1": record(config={"server": {"launcher": "external"}})})
+    assert facts["CPU, of the clients"] == "Xeon" and "CPU" not in facts
 
 
 def test_where_jobs_differ_each_value_names_its_jobs():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from exatrkx_service.events.files import EVENT_FILES, event_file
-from exatrkx_service.events.manifest import read_manifests, write_manifest
+from exatrkx_service.events.manifest import check_settings, read_manifests, write_manifest
 from exatrkx_service.events.tables import EventFormatError
 
 
@@ -13,7 +13,7 @@ def manifest(tmp_path):
         for kind in EVENT_FILES:
             event_file(tmp_path, event, kind).write_text(f"{kind} of {event}")
     path = tmp_path / "events_7-8.json"
-    write_manifest(path, {"seed": 1}, [8, 7])
+    write_manifest(path, {"seed": 1}, [8, 7], "c0de")
     return path
 
 
@@ -61,3 +61,15 @@ def test_a_damaged_manifest_is_refused(manifest, text):
     manifest.write_text(text)
     with pytest.raises(EventFormatError, match=r"events_7-8\.json: expected a manifest"):
         read_manifests([manifest])
+
+
+def test_events_of_other_settings_are_named(manifest):
+    check_settings([manifest], {"seed": 1})
+    with pytest.raises(EventFormatError, match=r"7-8\.json: events\.seed: generated with 1, expec"):
+        check_settings([manifest], {"seed": 2})
+
+
+def test_the_manifest_says_what_made_the_events(manifest):
+    content = json.loads(manifest.read_text())
+    assert content["code_sha256"] == "c0de"
+    assert set(content["software"]) == {"pythia8mc", "pyacts"} and all(content["software"].values())
