@@ -27,7 +27,7 @@ EVENTS_CODE = tuple(
 # What makes an exported network of weights:
 EXPORT_CODE = ("models/export.py", "models/networks.py", "models/features.py", "models/weights.py")
 # What decides how a stage is run and timed, and what it finds:
-CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure")
+CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
 # The same for the CKF:
 CKF_CODE = ("baseline", "events")
 # What makes tables, figures and the report:

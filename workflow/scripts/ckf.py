@@ -3,11 +3,11 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]) as tell:
-    from exatrkx_service.analysis.physics import Method
     from exatrkx_service.baseline.ckf import find_tracks
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.identity import identify
     from exatrkx_service.measure.lock import only_measurement
+    from exatrkx_service.tracking import Method
 
     events = read_manifests(snakemake.input)
     (folder,) = set(events.values())

@@ -10,11 +10,11 @@ with logged(snakemake.log[0]) as tell:
 
     settle(snakemake.params.pipeline["threads"])  # before the export imports torch
 
-    from exatrkx_service.analysis.physics import read_truth
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.identity import identify, with_networks
     from exatrkx_service.measure.reference import run_reference
     from exatrkx_service.models.export import export_all
+    from exatrkx_service.tracking import read_truth
 
     pipeline = with_networks(snakemake.params.pipeline)
     inputs = identify(snakemake.input.events, pipeline["networks"])

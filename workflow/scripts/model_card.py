@@ -10,18 +10,14 @@ with logged(snakemake.log[0]) as tell:
 
     settle(snakemake.params.pipeline["threads"])  # before the export imports torch
 
-    from exatrkx_service.analysis.physics import (
-        DEFINITIONS,
-        physics_table,
-        read_truth,
-        tracking_performance,
-    )
+    from exatrkx_service.analysis.physics import DEFINITIONS, physics_table, tracking_performance
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.identity import with_networks
     from exatrkx_service.measure.provenance import collect
     from exatrkx_service.measure.reference import run_reference
     from exatrkx_service.models.card import describe_data, write_card
     from exatrkx_service.models.export import export_all
+    from exatrkx_service.tracking import read_truth
 
     folder = Path(snakemake.input.weights[0]).parent
     pipeline = with_networks(snakemake.params.pipeline | {"weights": str(folder)})

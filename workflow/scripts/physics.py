@@ -3,9 +3,10 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]):
-    from exatrkx_service.analysis.physics import physics_table, read_method, read_truth
+    from exatrkx_service.analysis.physics import physics_table
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.identity import INPUTS, attributes_of, check_same, identify
+    from exatrkx_service.tracking import read_method, read_truth
 
     events = identify(snakemake.input.events, {})
     for files in snakemake.params.methods.values():

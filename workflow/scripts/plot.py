@@ -9,10 +9,10 @@ with logged(snakemake.log[0]):
     import pandas as pd
 
     from exatrkx_service.analysis import figures
-    from exatrkx_service.analysis.physics import read_tracks, read_truth
     from exatrkx_service.analysis.timings import comparable, read_reference, read_timings
     from exatrkx_service.analysis.verdicts import INVALID, cells_of
     from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.tracking import read_tracks, read_truth
 
     draw = getattr(figures, snakemake.params.figure)
     wanted = inspect.signature(draw).parameters

@@ -5,10 +5,10 @@ from exatrkx_service.jobs import logged
 with logged(snakemake.log[0]) as tell:
     from pathlib import Path
 
-    from exatrkx_service.analysis.physics import read_truth
     from exatrkx_service.events.manifest import check_settings, read_manifests
     from exatrkx_service.identity import INPUTS, identify, with_networks
     from exatrkx_service.measure.reference import run_reference
+    from exatrkx_service.tracking import read_truth
 
     check_settings(snakemake.input.events, snakemake.params.events)
     repository = Path(snakemake.params.repository)

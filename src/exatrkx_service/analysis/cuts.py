@@ -9,7 +9,7 @@
 The targets are a little higher than what is wanted, 0.995 and 0.985, for 100 validation events have
 statistical errors of 0.0015 and 0.0025. The HNL's edges decide because they are few and lost first:
 a cut that keeps 98 % of all true edges keeps 86 % of theirs. In a sample without HNLs all decide.
-Definitions: ``analysis.physics``.
+Definitions: ``tracking``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import torch
 import yaml
 from torch import nn
 
-from exatrkx_service.analysis.physics import in_populations, match_tracks, to_tracks
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.models.data import TrainingEvent, to_training_event
@@ -34,6 +33,7 @@ from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.labeling import label_tracks, label_walks
+from exatrkx_service.tracking import in_populations, match_tracks, to_tracks
 
 TARGETS = {"radius": 0.996, "filter_cut": 0.987}
 RADII = np.linspace(0.5, 1.2, 29)  # in units of the radius of the training

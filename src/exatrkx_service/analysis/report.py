@@ -16,8 +16,7 @@ from docutils.utils import SystemMessage
 
 from exatrkx_service.analysis.checks import SUM_TOLERANCE
 from exatrkx_service.analysis.facts import run_facts
-from exatrkx_service.analysis.physics import DEFINITIONS, tracking_performance
-from exatrkx_service.analysis.physics.table import TIMES
+from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
 from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows
 from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines

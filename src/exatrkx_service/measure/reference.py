@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.analysis.physics import Method, found_edges, to_tracks
 from exatrkx_service.events.event import Event
 from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.measure.lock import only_measurement
@@ -17,6 +16,7 @@ from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
+from exatrkx_service.tracking import Method, found_edges, to_tracks
 
 
 def run_reference(

@@ -8,8 +8,8 @@ from hand_made import make_event
 from synthetic import make_reference
 
 from exatrkx_service.analysis import figures
-from exatrkx_service.analysis.physics import to_tracks
 from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
+from exatrkx_service.tracking import to_tracks
 
 BOOTSTRAP = {"confidence_level": 0.95, "resamples": 100, "seed": 1}
 

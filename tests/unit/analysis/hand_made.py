@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.analysis.physics import Method, found_edges, physics_table, to_tracks
+from exatrkx_service.analysis.physics import physics_table
 from exatrkx_service.events.event import Event
+from exatrkx_service.tracking import Method, found_edges, to_tracks
 
 
 def make_particles(**columns) -> pd.DataFrame:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hand_made import make_event, make_particles
 
-from exatrkx_service.analysis.physics import found_edges
 from exatrkx_service.events.event import Event
 from exatrkx_service.models.data import to_training_event
+from exatrkx_service.tracking import found_edges
 
 
 def counts(event, edges, filtered, scores, cut=0.5):

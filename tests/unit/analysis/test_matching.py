@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hand_made import make_particles
 
-from exatrkx_service.analysis.physics import in_populations, match_tracks, to_tracks
+from exatrkx_service.tracking import in_populations, match_tracks, to_tracks
 
 
 def match(labels, particle):

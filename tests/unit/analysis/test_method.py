@@ -5,14 +5,8 @@ import pandas as pd
 import pytest
 from hand_made import make_event, make_method
 
-from exatrkx_service.analysis.physics import (
-    Method,
-    MethodError,
-    found_edges,
-    read_method,
-    read_tracks,
-)
 from exatrkx_service.identity import attributes_of
+from exatrkx_service.tracking import Method, MethodError, found_edges, read_method, read_tracks
 
 
 @pytest.fixture

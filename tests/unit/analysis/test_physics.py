@@ -5,14 +5,8 @@ import pandas as pd
 import pytest
 from hand_made import make_event, make_method
 
-from exatrkx_service.analysis.physics import (
-    PHYSICS_COLUMNS,
-    STATES,
-    MethodError,
-    found_edges,
-    physics_table,
-    tracking_performance,
-)
+from exatrkx_service.analysis.physics import PHYSICS_COLUMNS, physics_table, tracking_performance
+from exatrkx_service.tracking import STATES, MethodError, found_edges
 
 INTERVALS = {"confidence_level": 0.95, "resamples": 100}
 

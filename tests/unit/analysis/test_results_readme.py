@@ -6,11 +6,11 @@ import pytest
 
 from exatrkx_service.analysis.cuts import CUTS_COLUMNS
 from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
-from exatrkx_service.analysis.physics.method import COLUMNS as METHOD_COLUMNS
 from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
 from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
 from exatrkx_service.models.training import CURVE_COLUMNS
+from exatrkx_service.tracking.method import COLUMNS as METHOD_COLUMNS
 
 
 @pytest.mark.parametrize(

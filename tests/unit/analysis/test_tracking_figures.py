@@ -10,7 +10,8 @@ from hand_made import make_event, make_method
 from exatrkx_service.analysis import figures
 from exatrkx_service.analysis.figures.display import hnl_flight
 from exatrkx_service.analysis.figures.style import method_styles
-from exatrkx_service.analysis.physics import physics_table, to_tracks
+from exatrkx_service.analysis.physics import physics_table
+from exatrkx_service.tracking import to_tracks
 
 DRAWN = [figures.efficiency, figures.fake_and_duplicate_rates, figures.efficiency_vs_time]
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from exatrkx_service.analysis.physics import match_tracks
 from exatrkx_service.baseline.ckf import STEPS, TIME_COLUMNS, TRACK_COLUMNS, find_tracks
 from exatrkx_service.baseline.settings import LARGE_RADIUS
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.generate import generate
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
+from exatrkx_service.tracking import match_tracks
 
 N_EVENTS = 4
 INPUT_FILES = ("measurements", "spacepoint")

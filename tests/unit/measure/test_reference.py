@@ -72,7 +72,7 @@ def test_nothing_has_imported_torch_before_the_reference_settles_its_threads():
     # torch and faiss read the number of threads when they are imported.
     code = """
 import sys
-import exatrkx_service.analysis.physics, exatrkx_service.events.manifest
+import exatrkx_service.tracking, exatrkx_service.events.manifest
 import exatrkx_service.measure.job, exatrkx_service.measure.reference
 print({"torch", "faiss"} & set(sys.modules))
 """

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from exatrkx_service.analysis.figures.style import empty_figure, own_style
-from exatrkx_service.analysis.physics import in_populations, match_tracks
 from exatrkx_service.events.event import Event
+from exatrkx_service.tracking import in_populations, match_tracks
 
 DISPLACED_MM = 30.0  # a decay beyond this radius [mm] is displaced: it misses the innermost layer
 # Decays here [mm] are seen best: displaced, inside the barrel, with layers left to cross.

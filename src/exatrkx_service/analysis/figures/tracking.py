@@ -15,8 +15,8 @@ from exatrkx_service.analysis.figures.style import (
     method_styles,
     own_style,
 )
-from exatrkx_service.analysis.physics.populations import HNL_SUFFIX, POPULATIONS, SELECTIONS
-from exatrkx_service.analysis.physics.table import EFFICIENCY, OVERALL
+from exatrkx_service.analysis.physics import EFFICIENCY, OVERALL
+from exatrkx_service.tracking.populations import HNL_SUFFIX, POPULATIONS, SELECTIONS
 
 AXIS_NAMES = {
     "production_radius": "production radius [mm]",

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from exatrkx_service.analysis.physics.edges import EDGE_STAGES
-from exatrkx_service.analysis.physics.matching import STATES, match_tracks
-from exatrkx_service.analysis.physics.method import Method, MethodError, check_events
-from exatrkx_service.analysis.physics.populations import (
+from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval, quantiles
+from exatrkx_service.events.event import Event
+from exatrkx_service.tracking.edges import EDGE_STAGES
+from exatrkx_service.tracking.matching import STATES, match_tracks
+from exatrkx_service.tracking.method import Method, MethodError, check_events
+from exatrkx_service.tracking.populations import (
     ALL_PARTICLES,
     HNL_SUFFIX,
     POPULATIONS,
     SELECTIONS,
     in_populations,
 )
-from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval, quantiles
-from exatrkx_service.events.event import Event
 
 # For people who read the numbers without the package; it has the definitions in full.
 DEFINITIONS = (

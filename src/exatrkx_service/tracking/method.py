@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
-from exatrkx_service.analysis.physics.edges import EDGE_STAGES
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.identity import INPUTS
+from exatrkx_service.tracking.edges import EDGE_STAGES
 
 COLUMNS = {
     "tracks": ["event", "track", "space_point"],

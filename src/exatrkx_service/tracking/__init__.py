@@ -1,4 +1,4 @@
-"""How well a track finder finds tracks: edges on the way, tracks at the end, and its time.
+"""What a track finder found, against the truth: edges on the way, and tracks at the end.
 
 Definitions after Exa.TrkX, Eur. Phys. J. C 81, 876 (2021),
 https://doi.org/10.1140/epjc/s10052-021-09675-8, and the TrackML challenge, arXiv:1904.06778:
@@ -35,27 +35,19 @@ A method is a track finder: the tracks that it found, its times, and, where it b
 edges; see ``Method``.
 """
 
-from exatrkx_service.analysis.physics.edges import EDGE_STAGES, found_edges
-from exatrkx_service.analysis.physics.matching import STATES, match_tracks, to_tracks
-from exatrkx_service.analysis.physics.method import (
+from exatrkx_service.tracking.edges import EDGE_STAGES, found_edges
+from exatrkx_service.tracking.matching import STATES, match_tracks, to_tracks
+from exatrkx_service.tracking.method import (
     Method,
     MethodError,
     read_method,
     read_tracks,
     read_truth,
 )
-from exatrkx_service.analysis.physics.populations import POPULATIONS, in_populations
-from exatrkx_service.analysis.physics.table import (
-    DEFINITIONS,
-    PHYSICS_COLUMNS,
-    physics_table,
-    tracking_performance,
-)
+from exatrkx_service.tracking.populations import POPULATIONS, in_populations
 
 __all__ = [
-    "DEFINITIONS",
     "EDGE_STAGES",
-    "PHYSICS_COLUMNS",
     "POPULATIONS",
     "STATES",
     "Method",
@@ -63,10 +55,8 @@ __all__ = [
     "found_edges",
     "in_populations",
     "match_tracks",
-    "physics_table",
     "read_method",
     "read_tracks",
     "read_truth",
     "to_tracks",
-    "tracking_performance",
 ]

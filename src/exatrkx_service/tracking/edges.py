@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.analysis.physics.populations import in_populations
 from exatrkx_service.events.event import Event
 from exatrkx_service.models.data import to_training_event
 from exatrkx_service.pipeline.tensors import to_numpy
+from exatrkx_service.tracking.populations import in_populations
 
 EDGE_STAGES = ("building", "filtering", "gnn")
 
