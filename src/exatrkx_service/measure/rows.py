@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from exatrkx_service.client.remote import REQUEST
+from exatrkx_service.measure.cell import Cell
 from exatrkx_service.measure.load import Sample
 from exatrkx_service.measure.trace import Request, TraceError
 from exatrkx_service.options import FUSED
@@ -107,7 +108,7 @@ def parts_of(
 
 
 def tidy(
-    samples: Mapping[int, list[Sample]],
+    cells: Sequence[Cell],
     requests: Mapping[str, Request] | None,
     journals: Mapping[str, list[Lap]],
     sizes: pd.DataFrame,
@@ -120,7 +121,7 @@ def tidy(
     """Makes the rows of one job; their columns are described in results/README.md.
 
     Args:
-        samples: of each concurrency.
+        cells: what was measured.
         requests: the server's trace, by request id; empty where no server was used, None where
             it can't be had: requests are not divided then.
         journals: what the served models noted, by request id; likewise.
@@ -132,19 +133,34 @@ def tidy(
     """
     how = {"same_clock": same_clock, "native": native}
     rows = []
-    for concurrency, group in samples.items():
-        for sample in group:
-            head = (concurrency, sample.repetition, sample.event, sample.client)
-            status = "failed" if sample.error else "ok"
-            tail = (status, sample.error, sample.labels_sha256)
-            rows.append((*head, "event", "total", sample.start_ns, sample.duration_ns, *tail))
-            laps = parts_of(sample, requests, journals, **how)
-            rows += [(*head, *lap, status, "", "") for lap in laps]
+    for cell, number, sample in _samples(cells):
+        head = (cell.concurrency, sample.arm, number)
+        head += (sample.repetition, sample.event, sample.client)
+        status = "failed" if sample.error else "ok"
+        tail = (status, sample.error, sample.labels_sha256)
+        rows.append((*head, "event", "total", sample.start_ns, sample.duration_ns, *tail))
+        laps = parts_of(sample, requests, journals, **how)
+        rows += [(*head, *lap, status, "", "") for lap in laps]
     columns = [
-        *("concurrency", "repetition", "event", "client", "stage", "part"),
+        *("concurrency", "arm", "block", "repetition", "event", "client", "stage", "part"),
         *("start_ns", "duration_ns", "status", "error", "labels_sha256"),
     ]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "option", option)
     table.insert(1, "round", round_number)
     return table.merge(sizes[["event", *SIZES]], on="event", how="left", validate="many_to_one")
+
+
+def _samples(cells: Sequence[Cell]) -> Iterator[tuple[Cell, int, Sample]]:
+    for cell in cells:
+        for number, block in enumerate(cell.samples):
+            for sample in block:
+                yield cell, number, sample
+
+
+def tidy_blocks(cells: Sequence[Cell], option: str, round_number: int) -> pd.DataFrame:
+    """The blocks of one job, one row per block and arm; see results/README.md."""
+    table = pd.DataFrame([row for cell in cells for row in cell.blocks])
+    table.insert(0, "option", option)
+    table.insert(1, "round", round_number)
+    return table
