@@ -182,8 +182,9 @@ def _work_in_process(
     work(client, link, make, events, counters)
 
 
-@contextlib.contextmanager
-def clients(kind: str, count: int, task: Task, events: Mapping[int, np.ndarray]) -> Iterator[Crew]:
+def clients(
+    kind: str, count: int, task: Task, events: Mapping[int, np.ndarray]
+) -> contextlib.AbstractContextManager[Crew]:
     """Runs clients for as long as the block lasts.
 
     Args:
@@ -191,39 +192,54 @@ def clients(kind: str, count: int, task: Task, events: Mapping[int, np.ndarray])
         count: how many.
         task: what they send events to.
         events: space points by event number.
-
-    Raises:
-        ClientError: one could not start.
     """
+    if kind == "threads":
+        return client_threads(make_ready(task), count, events)
+    return client_processes(task, count, events)
+
+
+@contextlib.contextmanager
+def client_threads(
+    pipelines: Pipelines, count: int, events: Mapping[int, np.ndarray]
+) -> Iterator[Crew]:
+    """Runs clients that are threads of this process; see ``clients`` and ``make_ready``."""
     counters = Counters()
     pairs = [multiprocessing.Pipe() for _ in range(count)]
-    links = [ours for ours, _ in pairs]
-    crew = Crew(links, counters)
+    threads = []
+    for number, (_, link) in enumerate(pairs):
+        arguments = (number, link, pipelines, events, counters)
+        # Daemons: if the owner is told to stop, it must not wait for requests under way.
+        threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        threads[-1].start()
+    crew = Crew([link for link, _ in pairs], counters)
     try:
-        if kind == "threads":
-            pipelines = make_ready(task)
-            for number, (_, theirs) in enumerate(pairs):
-                # Daemons: if the owner is told to stop, it must not wait for requests under way.
-                arguments = (number, theirs, pipelines, events, counters)
-                thread = threading.Thread(target=work, args=arguments, daemon=True)
-                thread.start()
-                crew.threads.append(thread)
-        else:
-            PROCESSES.set_forkserver_preload(_PRELOAD)
-            for number, (_, theirs) in enumerate(pairs):
-                arguments = (number, theirs, task, dict(events), counters)
-                process = PROCESSES.Process(target=_work_in_process, args=arguments, daemon=True)
-                with _without_main():
-                    process.start()
-                theirs.close()
-                crew.processes.append(process)
         yield crew
     finally:
-        for link in links:
-            link.close()
-        for thread in crew.threads:
+        crew.close()
+        for thread in threads:
             thread.join(1)
-        for process in crew.processes:
+
+
+@contextlib.contextmanager
+def client_processes(task: Task, count: int, events: Mapping[int, np.ndarray]) -> Iterator[Crew]:
+    """Runs clients that are processes; see ``clients``."""
+    counters = Counters()
+    PROCESSES.set_forkserver_preload(_PRELOAD)
+    links, processes = [], []
+    try:
+        for number in range(count):
+            ours, theirs = multiprocessing.Pipe()
+            links.append(ours)
+            arguments = (number, theirs, task, dict(events), counters)
+            process = PROCESSES.Process(target=_work_in_process, args=arguments, daemon=True)
+            with _without_main():
+                process.start()
+            theirs.close()
+            processes.append(process)
+        yield Crew(links, counters, processes)
+    finally:
+        Crew(links, counters).close()
+        for process in processes:
             process.terminate()
             process.join()
 
@@ -243,12 +259,19 @@ def _without_main() -> Iterator[None]:
 class Crew:
     """Clients that run, as their owner sees them."""
 
-    def __init__(self, links: Sequence[Connection], counters: Counters) -> None:
+    def __init__(
+        self, links: Sequence[Connection], counters: Counters, processes: Sequence[Any] = ()
+    ) -> None:
         self.links = links
         self.counters = counters
-        self.threads: list[threading.Thread] = []
-        self.processes: list[Any] = []
+        self.processes = processes
         self.sent: list[dict[str, int]] = [{} for _ in links]
+
+    def close(self) -> None:
+        """Tells all clients to end."""
+        self.counters.halt()
+        for link in self.links:
+            link.close()
 
     def pids(self, count: int) -> list[int]:
         """The processes of the first ``count`` clients."""

@@ -16,7 +16,7 @@ Event = tuple[int, int]  # number, and pass over the events
 def blocks(
     events: Mapping[int, np.ndarray], size: int, rng: np.random.Generator
 ) -> Iterator[list[Event]]:
-    """Blocks of about ``size`` events, without end.
+    """Blocks of ``size`` events or some more, without end.
 
     The blocks of one pass partition the events, each with small and large ones alike: the events in
     the order of their sizes are dealt out one by one, so that the blocks' means differ by the
@@ -29,8 +29,8 @@ def blocks(
         rng: for the order.
     """
     by_size = sorted(events, key=lambda event: (len(events[event]), event))
-    passes = max(1, size // len(by_size))
-    dealt = 1 if size >= len(by_size) else math.ceil(len(by_size) / size)
+    passes = math.ceil(size / len(by_size))
+    dealt = max(1, len(by_size) // size)
     for first in count(step=passes):
         for offset in rng.permutation(dealt):
             block = [
