@@ -40,7 +40,7 @@ def split_request(
         *between(stage, "send", begin_ns, request.read_ns),
         *between(stage, "accept", request.read_ns, request.start_ns),
         *request.parts(stage, notes, native),
-        *between(stage, "answer", request.done_ns, request.send_ns),
+        *between(stage, "answer", request.done_ns(), request.send_ns),
         *between(stage, "receive", request.send_ns, end_ns),
     ]
 
@@ -51,7 +51,7 @@ def _outermost(request: Request) -> tuple[int, int]:
     Raises:
         TraceError: its trace says neither.
     """
-    stamps = (request.read_ns, request.start_ns, request.done_ns, request.send_ns)
+    stamps = (request.read_ns, request.start_ns, request.done_ns(), request.send_ns)
     known = [stamp for stamp in stamps if stamp is not None]
     if not known:
         raise TraceError(f"the server's trace of {request.model} has no time stamps")

@@ -64,18 +64,24 @@ class Request:
         return self.at("REQUEST_START")
 
     @property
-    def done_ns(self) -> int | None:
+    def send_ns(self) -> int | None:
+        """When the server began to send the answer; that of a step of an ensemble is not sent."""
+        return self.at(*SEND)
+
+    def done_ns(self, until_ns: int | None = None) -> int | None:
         """When the server's core had its response.
 
         A backend sends the response before it ends its books: COMPUTE_END and REQUEST_END can lie
         after the moment at which the next in line had it. That time delays nobody.
-        """
-        return self.at("INFER_RESPONSE_COMPLETE")
 
-    @property
-    def send_ns(self) -> int | None:
-        """When the server began to send the answer; that of a step of an ensemble is not sent."""
-        return self.at(*SEND)
+        Args:
+            until_ns: when the next in line had the response of a step of an ensemble, for which the
+                core has no stamp of its own; the backend's COMPUTE_END counts up to then.
+        """
+        end_ns, books_ns = self.at("INFER_RESPONSE_COMPLETE"), self.at("COMPUTE_END")
+        if end_ns is not None or books_ns is None or until_ns is None:
+            return end_ns
+        return min(books_ns, until_ns)
 
     def shifted(self, offset_ns: int) -> Request:
         """The same request on a clock that is ahead by ``offset_ns``."""
@@ -83,7 +89,11 @@ class Request:
         return Request(self.model, stamps, [step.shifted(offset_ns) for step in self.steps])
 
     def parts(
-        self, stage: str, notes: Sequence[Lap], native: Collection[str] = ()
+        self,
+        stage: str,
+        notes: Sequence[Lap],
+        native: Collection[str] = (),
+        until_ns: int | None = None,
     ) -> Iterator[Lap]:
         """The parts of the time in the server's core, each between two time stamps.
 
@@ -91,6 +101,7 @@ class Request:
             stage: name for the parts; the steps of an ensemble keep their models' names.
             notes: what its models noted of it, see ``serving.journal``.
             native: models that the server's own backend computes, and so without notes.
+            until_ns: see ``done_ns``.
 
         Raises:
             TraceError: stamps are out of order, or a model noted nothing.
@@ -114,15 +125,17 @@ class Request:
             yield from own
             last_ns = own[-1].start_ns + own[-1].duration_ns
             yield from between(stage, "hand_back", last_ns, end)
-        yield from between(stage, "compute_output", end, self.done_ns)
+        yield from between(stage, "compute_output", end, self.done_ns(until_ns))
 
     def _steps(self, stage: str, notes: Sequence[Lap], native: Collection[str]) -> Iterator[Lap]:
         before_ns = self.start_ns
-        for step in sorted(self.steps, key=lambda step: step.start_ns or 0):
+        steps = sorted(self.steps, key=lambda step: step.start_ns or 0)
+        ends = [*(step.start_ns for step in steps[1:]), self.done_ns()]
+        for step, until_ns in zip(steps, ends, strict=True):
             yield from between(stage, "between_steps", before_ns, step.start_ns)
-            yield from step.parts(step.model, notes, native)
-            before_ns = step.done_ns
-        yield from between(stage, "between_steps", before_ns, self.done_ns)
+            yield from step.parts(step.model, notes, native, until_ns)
+            before_ns = step.done_ns(until_ns)
+        yield from between(stage, "between_steps", before_ns, self.done_ns())
 
 
 def read_trace(path: Path) -> dict[str, Request]:
