@@ -149,7 +149,7 @@ def test_an_option_of_the_users_own(smoke):
     smoke.run("S6", "--configfile", "config/smoke.yaml", overlay)
     path = smoke.folder / "results/smoke/timings/S6/round1.parquet"
     rows = pd.read_parquet(path)
-    remote = set(rows[rows.part == "transfer"].stage)
+    remote = set(rows[rows.part == "send"].stage)
     assert remote == {"gnn"}
     reference = pd.read_parquet(smoke.folder / "results/smoke/reference.parquet")
     found = rows[rows.part == "total"].drop_duplicates("event").set_index("event").labels_sha256
