@@ -120,8 +120,9 @@ def test_each_client_has_a_connection_of_its_own(repository, settings, config, t
             client.close()
     # And the model noted each request, for the breakdown.
     journals = read_journals(server.journals)
-    assert {i: [lap.stage for lap in laps] for i, laps in journals.items()} == {
-        f"{i}/labeling": ["labeling"] for i in range(4)
+    parts = ["convert", "compute_infer", "convert"]
+    assert {i: [lap[:2] for lap in laps] for i, laps in journals.items()} == {
+        f"{i}/labeling": [("labeling", part) for part in parts] for i in range(4)
     }
 
 
