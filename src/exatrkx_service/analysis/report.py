@@ -14,12 +14,12 @@ import yaml
 from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
+from exatrkx_service.analysis.cells import INVALID, UNSTABLE, verdict_lines
 from exatrkx_service.analysis.checks import SUM_TOLERANCE
 from exatrkx_service.analysis.facts import run_facts
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
 from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows
-from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

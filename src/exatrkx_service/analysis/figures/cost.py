@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     OVERHEAD_COLOUR,
     PART_COLOURS,
@@ -22,7 +23,6 @@ from exatrkx_service.analysis.figures.style import (
     served_label,
 )
 from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES
-from exatrkx_service.analysis.verdicts import clients
 from exatrkx_service.options import option_order
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     baseline_concurrency,
     concurrency_axis,
@@ -23,7 +24,6 @@ from exatrkx_service.analysis.summary import (
     throughput_per_round,
 )
 from exatrkx_service.analysis.timings import total_rows
-from exatrkx_service.analysis.verdicts import clients
 
 _QUANTILE_MARKERS = {50: "o", 95: "D", 99: "s"}
 SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points

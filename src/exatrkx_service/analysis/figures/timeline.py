@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     PART_COLOURS,
     PART_NAMES,
@@ -17,7 +18,6 @@ from exatrkx_service.analysis.figures.style import (
 )
 from exatrkx_service.analysis.summary import NS_PER_MS
 from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_rows
-from exatrkx_service.analysis.verdicts import clients
 
 # Differences of two durations rather than something seen at a time, or the whole request; no place
 # on a timeline of the server.
