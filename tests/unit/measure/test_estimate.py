@@ -59,12 +59,12 @@ def test_the_plain_mean_has_students_interval():
     assert plain_mean(values, 0.9) == pytest.approx((4, expected.low, expected.high))
 
 
+_SHARES = [0.03, 0.94, 0.03]
+_HIT = 10  # standard deviations
 NOISE = {
     "normal": lambda rng, n: rng.normal(size=n),
     "heavy tails": lambda rng, n: rng.standard_t(3, size=n),
-    "hits": lambda rng, n: (
-        rng.normal(size=n) + 10 * rng.choice([-1, 0, 1], n, p=(0.03, 0.94, 0.03))
-    ),
+    "hits": lambda rng, n: rng.normal(size=n) + rng.choice([-_HIT, 0, _HIT], n, p=_SHARES),
 }
 
 

@@ -65,7 +65,7 @@ def gnn(folder, layer=GRPC, **changes):
 
 def sample(start, duration, stage):
     laps = [Lap(stage, "serialise", start - 10, 10), Lap(stage, "request", start, duration)]
-    return Sample(3, 0, 0, "c1/3/0", start - 10, duration + 10, laps)
+    return Sample("option", 3, 0, 0, "c1/3/0", start - 10, duration + 10, laps=laps)
 
 
 def noted(**models):
@@ -240,7 +240,7 @@ def test_what_the_client_did_between_its_laps_is_in_no_part():
 
 
 def test_a_failed_event_has_no_parts():
-    assert parts_of(Sample(3, 0, 0, "c1/3/0", 100, 70, error="lost"), {}, {}) == []
+    assert parts_of(Sample("option", 3, 0, 0, "c1/3/0", 100, 70, error="lost"), {}, {}) == []
 
 
 def test_a_request_that_is_missing_is_named():
