@@ -1,6 +1,8 @@
 """Fixtures of the tests against a real Slurm; without it these tests are skipped."""
 
 import shutil
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +11,11 @@ from runs import PROFILE, SMOKE
 
 # Two nodes as a centre has them, with a delayed link between them, and accounting.
 CENTRE = {"nodes": 2, "accounting": True, "delay_ms": 1, "cpus": 128, "memory_mb": 256000}
+
+
+def pytest_collection_modifyitems(items):
+    """Tests on one kind of cluster follow each other, for a cluster takes a while to come up."""
+    items.sort(key=lambda item: "plain_cluster" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +44,20 @@ def cluster(bring_up):
 def plain_cluster(bring_up):
     """One node without accounting."""
     return bring_up(nodes=1)
+
+
+@pytest.fixture(scope="session")
+def make_checkout(make_checkout):
+    """Checkouts whose Snakemake asks Slurm more often, see ``soon``."""
+    soon = Path(__file__).with_name("soon.py")
+
+    def make():
+        checkout = make_checkout()
+        command = checkout.command
+        checkout.command = lambda *arguments: [sys.executable, str(soon), *command(*arguments)[1:]]
+        return checkout
+
+    return make
 
 
 @pytest.fixture(scope="session")
