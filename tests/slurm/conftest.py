@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ from runs import PROFILE, SMOKE
 
 # Two nodes as a centre has them, with a delayed link between them, and accounting.
 CENTRE = {"nodes": 2, "accounting": True, "delay_ms": 1, "cpus": 128, "memory_mb": 256000}
+PLAIN = {"nodes": 1}
 
 
 def pytest_collection_modifyitems(items):
     """Tests on one kind of cluster follow each other, for a cluster takes a while to come up."""
-    items.sort(key=lambda item: "plain_cluster" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: "plain_cluster" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +45,7 @@ def cluster(bring_up):
 @pytest.fixture
 def plain_cluster(bring_up):
     """One node without accounting."""
-    return bring_up(nodes=1)
+    return bring_up(**PLAIN)
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +60,27 @@ def make_checkout(make_checkout):
         return checkout
 
     return make
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(bring_up, make_checkout):
+    """Checkouts in which the smoke configuration has been run: here, and on the plain cluster.
+
+    At the same time: one by one, each would leave a core idle for most of it.
+    """
+    bring_up(**PLAIN)
+    here, there = checkouts = make_checkout(), make_checkout()
+    with ThreadPoolExecutor() as pool:
+        runs = pool.submit(here.run, *SMOKE), pool.submit(there.run, *PROFILE, *SMOKE)
+    for checkout, run in zip(checkouts, runs, strict=True):
+        checkout.output = run.result()
+    return checkouts
+
+
+@pytest.fixture(scope="session")
+def smoke(smoke_runs):
+    """A checkout in which the smoke configuration has been run here."""
+    return smoke_runs[0]
 
 
 @pytest.fixture(scope="session")
