@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from cluster import STATE, Cluster, down, problem
+from network import with_lock
 from runs import PROFILE, SMOKE
 
 # Two nodes as a centre has them, with a delayed link between them, and accounting.
@@ -66,10 +67,14 @@ def make_checkout(make_checkout):
 def smoke_runs(bring_up, make_checkout):
     """Checkouts in which the smoke configuration has been run: here, and on the plain cluster.
 
-    At the same time: one by one, each would leave a core idle for most of it.
+    At the same time: one by one, each would leave a core idle for most of it. And neither waits for
+    the measurements of tests that run beside these ones.
     """
     bring_up(**PLAIN)
     here, there = checkouts = make_checkout(), make_checkout()
+    lock, command = here.folder / "lock", here.command
+    lock.touch()
+    here.command = lambda *arguments: with_lock(lock, *command(*arguments))
     with ThreadPoolExecutor() as pool:
         runs = pool.submit(here.run, *SMOKE), pool.submit(there.run, *PROFILE, *SMOKE)
     for checkout, run in zip(checkouts, runs, strict=True):

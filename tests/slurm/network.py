@@ -49,6 +49,12 @@ def inside(node: str, *command: str) -> list[str]:
     ]
 
 
+def with_lock(lock: Path, *command: str) -> list[str]:
+    """A command line that runs a command outside the cluster with a lock of its own."""
+    begin = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", begin, str(lock), str(LOCK), *command]
+
+
 def ip(*arguments: str) -> str:
     """Runs the program ``ip``."""
     return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
