@@ -134,7 +134,7 @@ class HttpTransport:
             response = self.connection.post(
                 f"{self.path}/v2/models/{model}/infer", body=body, headers=headers
             )
-            answer = bytes(response.read())
+            answer = response.read()
         except TimeoutError:
             raise
         except (OSError, HTTPParseError) as error:  # the connection was lost
