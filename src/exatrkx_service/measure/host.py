@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+# What of the machine may be lost to others before a block counts as disturbed, see ``between``.
+LIMITS = {"others": 0.25, "steal": 0.1, "throttled": 0.05}
 _CGROUP_FILES = Path("/sys/fs/cgroup")
 
 
