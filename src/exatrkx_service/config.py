@@ -124,11 +124,13 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
-    n_samples = filled["events"]["n_events"] * filled["measure"]["repetitions"]
-    if (most := max(filled["measure"]["concurrency"])) > n_samples:
+    plan = filled["measure"]
+    n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
+    if (most := max(plan["concurrency"])) > n_samples:
         raise ConfigError(
             f"{source}: measure.concurrency: {most} clients, but there are {n_samples} samples "
-            "(events.n_events × measure.repetitions); expected at least one for each client"
+            "(events.n_events × the larger of measure.repetitions and measure.min_blocks); "
+            "expected at least one for each client"
         )
     server = filled["server"]
     if server["launcher"] == "external" and "urls" not in server:

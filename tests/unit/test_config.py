@@ -141,11 +141,14 @@ def test_equal_configurations_are_equal_as_text(config, random):
 
 
 def test_more_clients_than_samples_are_refused(config):
-    few = put(put(config, "events.n_events", 5), "measure.repetitions", 1)
-    assert load_config(put(few, "measure.concurrency", [1, 5]), "mine")
+    few = put(put(config, "events.n_events", 5), "measure.min_blocks", 2)
+    assert load_config(put(few, "measure.concurrency", [1, 10]), "mine")
+    assert load_config(
+        put(few | {"measure": {"concurrency": [64]}}, "measure.repetitions", 13), "m"
+    )
     assert message(put(few, "measure.concurrency", [1, 64])) == (
-        "measure.concurrency: 64 clients, but there are 5 samples (events.n_events × "
-        "measure.repetitions); expected at least one for each client"
+        "measure.concurrency: 64 clients, but there are 10 samples (events.n_events × the larger "
+        "of measure.repetitions and measure.min_blocks); expected at least one for each client"
     )
 
 
@@ -200,7 +203,7 @@ def test_an_overlay_adds_an_option(config):
     "key, value, expected",
     [
         ("measure.concurency", [1], "measure.concurency: unknown key; did you mean concurrency?"),
-        ("measure.xyz", 1, "measure.xyz: unknown key; expected one of concurrency, rounds, "),
+        ("measure.xyz", 1, "measure.xyz: unknown key; expected one of concurrency, clients, "),
         ("event", {}, "; did you mean events?"),
         ("events.n_events", 0, "events.n_events: found 0, expected at least 1"),
         ("events.n_events", "five", "events.n_events: found 'five', expected integer, at least 1"),

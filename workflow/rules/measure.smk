@@ -39,6 +39,7 @@ rule measure:
         reference=rules.reference.output.sizes,
     output:
         samples=f"{RESULTS}/timings/{{option}}/round{{round}}.parquet",
+        blocks=f"{RESULTS}/timings/{{option}}/round{{round}}.blocks.parquet",
         provenance=f"{RESULTS}/timings/{{option}}/round{{round}}.json",
     log:
         f"{RESULTS}/logs/measure/{{option}}_round{{round}}.log",

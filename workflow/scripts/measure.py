@@ -28,7 +28,7 @@ with logged(snakemake.log[0]) as tell:
     shared = settings["server"]["node"] == "other"
     place = Path(snakemake.output.samples).parent.resolve() if shared else None
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
-        rows, facts = measure(
+        rows, blocks, facts = measure(
             Option.from_config(wildcards.option, settings["option"]),
             int(wildcards.round),
             events,
@@ -47,3 +47,4 @@ with logged(snakemake.log[0]) as tell:
     Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
     rows.attrs = {INPUTS: inputs, "settings": settings}
     rows.to_parquet(snakemake.output.samples, index=False)
+    blocks.to_parquet(snakemake.output.blocks, index=False)

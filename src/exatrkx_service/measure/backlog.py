@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from exatrkx_service.client.remote import Client
 from exatrkx_service.measure.statistics import StatisticsError, count_done, settled
 from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.server import Server
@@ -26,20 +25,25 @@ class Backlog:
     Args:
         server: the server.
         models: those that clients send requests to.
-        clients: all clients of the job; more may be added.
+        sent: gives what each client of the job has sent so far, by model.
     """
 
-    def __init__(self, server: Server, models: Collection[str], clients: Sequence[Client]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        models: Collection[str],
+        sent: Callable[[], Iterable[Mapping[str, int]]],
+    ) -> None:
         self.server = server
         self.models = sorted(models)
-        self.clients = clients
+        self.sent = sent
         self.before = self._sent()
         self.before.subtract(settled(lambda: count_done(server, self.models)))
 
     def _sent(self) -> Counter[str]:
         sent: Counter[str] = Counter()
-        for client in list(self.clients):
-            sent.update(client.sent)
+        for counts in self.sent():
+            sent.update(counts)
         return sent
 
     def owed(self) -> Counter[str]:

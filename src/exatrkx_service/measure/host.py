@@ -15,9 +15,15 @@ from typing import Any
 
 import psutil
 
-# What of the machine may be lost to others before a block counts as disturbed, see ``between``.
-LIMITS = {"others": 0.25, "steal": 0.1, "throttled": 0.05}
 _CGROUP_FILES = Path("/sys/fs/cgroup")
+# What may happen on the machine during a block, see ``between``: CPUs kept busy by others, or taken
+# by the machine's host, and the share of its periods in which a quota stops us.
+LIMITS = {"others": 0.25, "steal": 0.1, "throttled": 0.05}
+_TEXT = {
+    "others": "other processes kept {:.2f} CPUs busy",
+    "steal": "the machine's host took {:.2f} CPUs",
+    "throttled": "a CPU quota stopped the processes in {:.0%} of its periods",
+}
 
 
 def limits() -> dict[str, Any]:
@@ -99,6 +105,66 @@ def quota_periods() -> tuple[int, int]:
     return counts[0], counts[1]
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started, as far as they run."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def cpu_ns(pids: Iterable[int]) -> int:
+    """CPU time that processes have spent [ns]; those that have ended count nothing.
+
+    From the clock of each process, whose number is made of its own: clock_getcpuclockid(3).
+    """
+    spent = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            spent += time.clock_gettime_ns((~pid << 3) | 2)
+    return spent
+
+
+def pss_mib(pids: Iterable[int]) -> float | None:
+    """Proportional set size of processes together [MiB]; None where the kernel does not tell."""
+    total = 0
+    for pid in pids:
+        try:
+            total += psutil.Process(pid).memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+        except (psutil.Error, AttributeError):
+            return None
+    return round(total / 2**20, 1)
+
+
+def affinities(pids: Iterable[int]) -> dict[str, list[int]]:
+    """The CPUs that processes may run on, all their threads together, by ``name/pid``.
+
+    A thread that may run on fewer of them than its process has a row of its own:
+    ``name/pid/thread``.
+    """
+    found: dict[str, list[int]] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError, psutil.Error):
+            name = f"{psutil.Process(pid).name()}/{pid}"
+            threads = {
+                int(path.name): os.sched_getaffinity(int(path.name))
+                for path in Path(f"/proc/{pid}/task").iterdir()
+            }
+            cpus = set().union(*threads.values())
+            found[name] = sorted(cpus)
+            found |= {f"{name}/{n}": sorted(own) for n, own in threads.items() if own != cpus}
+    return found
+
+
+def disturbances(happened: dict[str, float]) -> str:
+    """What of ``between`` was more than ``LIMITS`` allow, in words; empty if nothing was."""
+    return "; ".join(
+        _TEXT[key].format(happened[key]) for key, limit in LIMITS.items() if happened[key] > limit
+    )
+
+
 @dataclass
 class Reading:
     """The counters of the machine at one moment.
@@ -110,6 +176,7 @@ class Reading:
         ours_s: CPU time of the processes that are ours [s].
         periods: see ``quota_periods``.
         switches: involuntary context switches of the processes that are ours.
+        mhz: mean frequency of the CPUs [MHz]; NaN where it can't be read.
     """
 
     clock_s: float
@@ -118,17 +185,16 @@ class Reading:
     ours_s: float
     periods: tuple[int, int]
     switches: int
+    mhz: float
 
 
 @dataclass
 class Watch:
     """Watches the machine while processes of ours are measured.
 
-    Args:
-        roots: processes whose descendants are ours as well as this process; pids.
+    Ours are this process and its descendants, the server among them.
     """
 
-    roots: tuple[int, ...] = ()
     _spent: dict[tuple[int, float], tuple[float, int]] = field(default_factory=dict)
 
     def read(self) -> Reading:
@@ -137,7 +203,7 @@ class Watch:
         steal = getattr(times, "steal", 0.0)
         # Time of guests is part of that of users.
         busy = times.user + times.system + times.nice + times.irq + times.softirq
-        for process in self._processes():
+        for process in family(os.getpid()):
             with contextlib.suppress(psutil.Error), process.oneshot():
                 key = (process.pid, process.create_time())
                 cpu = process.cpu_times()
@@ -145,15 +211,9 @@ class Watch:
                 self._spent[key] = (cpu.user + cpu.system, switches)
         # Those that have ended keep what they had at the last reading.
         ours, switches = (sum(column) for column in zip(*self._spent.values(), strict=True))
-        return Reading(time.monotonic(), busy, steal, ours, quota_periods(), switches)
-
-    def _processes(self) -> list[psutil.Process]:
-        found = [psutil.Process()]
-        for pid in self.roots:
-            with contextlib.suppress(psutil.Error):
-                root = psutil.Process(pid)
-                found += [root, *root.children(recursive=True)]
-        return found
+        frequency = psutil.cpu_freq()
+        mhz = frequency.current if frequency else float("nan")
+        return Reading(time.monotonic(), busy, steal, ours, quota_periods(), switches, mhz)
 
 
 def between(before: Reading, after: Reading) -> dict[str, float]:
@@ -163,7 +223,7 @@ def between(before: Reading, after: Reading) -> dict[str, float]:
         ``window_s``; ``ours``, ``others`` and ``steal``: CPUs kept busy on average by our
         processes, by others (0.5: half of one), and by other guests of the machine's host;
         ``throttled``: share of the quota's periods in which it stopped us; ``switches_per_s``:
-        involuntary context switches of ours.
+        involuntary context switches of ours; ``mhz``: frequency of the CPUs, NaN if not known.
     """
     ran, stopped = (late - early for early, late in zip(before.periods, after.periods, strict=True))
     window = max(after.clock_s - before.clock_s, 1e-9)
@@ -176,4 +236,5 @@ def between(before: Reading, after: Reading) -> dict[str, float]:
         "steal": round((after.steal_s - before.steal_s) / window, 3),
         "throttled": round(stopped / ran, 3) if ran else 0.0,
         "switches_per_s": round((after.switches - before.switches) / window, 1),
+        "mhz": after.mhz,
     }

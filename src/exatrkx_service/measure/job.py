@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,13 @@ from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client, RequestTimeout
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
-from exatrkx_service.measure.load import hash_labels, run_load
+from exatrkx_service.measure.cell import Cell, Measuring, affinities
+from exatrkx_service.measure.clients import Crew, Task, clients
+from exatrkx_service.measure.load import OPTION, hash_labels
 from exatrkx_service.measure.lock import only_measurement
-from exatrkx_service.measure.rows import SIZES, tidy
+from exatrkx_service.measure.rows import SIZES, tidy, tidy_blocks
 from exatrkx_service.measure.statistics import (
+    Counts,
     StatisticsError,
     describe_models,
     means_between,
@@ -32,7 +35,7 @@ from exatrkx_service.measure.warmup import in_threads, pick_events, sweep_until_
 from exatrkx_service.options import ENSEMBLE, STAGES, Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
-from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
+from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.serving.journal import check_processes, cold_processes, read_journals
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.memory import tensor_bytes
@@ -66,8 +69,8 @@ class Measurement:
         self.server: Server | None = None
         self.clients: list[Client] = []
         self.backlog: Backlog | None = None
+        self.crew: Crew | None = None
         self.facts: dict[str, Any] = {"option": option.name, "server": None}
-        self.watch = host.Watch()
 
     def start(self, stack: contextlib.ExitStack, work: Path, log: Path, largest: dict) -> None:
         """Starts the server, and makes the client's stages ready."""
@@ -93,13 +96,11 @@ class Measurement:
         """What the server itself says of how it serves."""
         self.facts["server"] = server.version
         self.facts["server_machine"] = server.machine
-        if server.process is not None:
-            self.watch.roots = (server.process.pid,)
         try:
             models = describe_models(server, self.option.models)
             # Clients address the ensemble alone, or the stages alone.
             addressed = {ENSEMBLE} if self.option.mode == "ensemble" else set(self.option.models)
-            self.backlog = Backlog(server, addressed, self.clients)
+            self.backlog = Backlog(server, addressed, self._sent)
         except StatisticsError as error:
             models = {}
             self.say(f"warning: {error}")
@@ -131,6 +132,11 @@ class Measurement:
         """One client's pipeline, and the function that closes its connection."""
         client, close = self.connect()
         return self.placement.pipeline(client), close
+
+    def _sent(self) -> Iterator[Mapping[str, int]]:
+        """Requests that the server took, by model, of each client."""
+        yield from (client.sent for client in list(self.clients))
+        yield from self.crew.sent if self.crew else ()
 
     def check(self) -> None:
         """Raises if it makes no sense to go on."""
@@ -218,49 +224,78 @@ class Measurement:
             lambda sweep: in_threads(partial(send, sweep=sweep), instances, self.check)
         )
 
-    def run(self, events: Mapping[int, np.ndarray], first: dict, concurrency: int, seed: int):
-        """Runs the load of one concurrency; gives its samples."""
-        server, option = self.server, self.option
-        before: dict[str, Any] = {}
-
-        def begin() -> None:
-            before["host"] = self.watch.read()
-            if server and self.facts["models"]:
-                before["counts"] = read_counts(server, option.models)
-
-        load = run_load(
-            self.make_pipeline,
-            events,
-            first=first,
-            concurrency=concurrency,
-            repetitions=self.plan["repetitions"],
-            seed=seed,
-            tag=f"c{concurrency}",
-            check=self.check,
-            drain=self.drain,
-            begin=begin,
+    def task(self) -> Task:
+        """What the clients need."""
+        server, protocol = self.server, self.settings["protocol"]
+        where = {}
+        if server:
+            url = server.grpc_url if protocol == "grpc" else server.http_url
+            where = {"protocol": protocol, "url": url, "token": server.token}
+        return Task(
+            self.option,
+            self.repository,
+            self.pipeline,
+            **where,
+            timeout_s=self.plan["request_timeout_s"],
         )
-        cell: dict[str, Any] = {"concurrency": concurrency, "ended_early": load.ended_early}
-        if "host" in before:
-            cell |= host.between(before["host"], self.watch.read())
-        self.facts.setdefault("cells", []).append(cell)
-        if "counts" in before:
-            means = means_between(before["counts"], read_counts(server, option.models), concurrency)
+
+    def server_pids(self) -> list[int] | None:
+        """The server's processes; None if they are not on this machine."""
+        if self.server is None:
+            return []
+        if self.server.process is None or not self.server.same_clock:
+            return None
+        return [process.pid for process in host.family(self.server.process.pid)]
+
+    def cells(
+        self, crew: Crew, events: Mapping[int, np.ndarray], first: Sequence[int], seed: int
+    ) -> Iterator[Cell]:
+        """Warms the clients up and measures the cells, one concurrency after the other."""
+        crew.ready(self.check)
+        self.crew = crew
+        failures = crew.warm(first, "first/warm", self.check)
+        if failures:
+            if any(sample.timed_out for sample in failures):
+                self.drain()
+            raise ServerError(f"option {self.option.name}: {failures[0].error}")
+        pids = self.server_pids()
+        measuring = Measuring(crew, events, self.plan, pids, self.check, self.drain)
+        for concurrency in self.plan["concurrency"]:
+            before = self._read_counts()
+            cell = measuring.cell(concurrency, seed * 1000 + concurrency)
+            self._note(cell, before)
+            yield cell
+        self.facts["affinities"] = affinities(crew, pids)
+
+    def _read_counts(self) -> Counts | None:
+        if self.server and self.facts["models"]:
+            return read_counts(self.server, self.option.models)
+        return None
+
+    def _note(self, cell: Cell, before: Counts | None) -> None:
+        """Keeps the facts of a cell, and tells how it went."""
+        self.facts.setdefault("cells", []).append(cell.facts())
+        if before is not None:
+            means = means_between(before, self._read_counts(), cell.concurrency)
             self.facts.setdefault("statistics", []).extend(means)
             hits = {row["model"]: row["cache_hits"] for row in means if row["cache_hits"]}
             if hits and self.settings["response_cache"] == "refuse":
                 raise ServerError(f"the server answered from a response cache: {hits}")
-        failed = sum(bool(sample.error) for sample in load.samples)
-        if failed == len(load.samples) and not self.facts["cells"][1:]:
+        option = [s for block in cell.samples for s in block if s.arm == OPTION]
+        failed = sum(bool(sample.error) for sample in option)
+        if failed == len(option) and not self.facts["cells"][1:]:
             raise ServerError(
-                f"option {option.name}, {concurrency} clients: no request succeeded: "
-                f"{load.samples[-1].error}"
+                f"option {self.option.name}, {cell.concurrency} clients: no request succeeded: "
+                f"{option[-1].error}"
             )
+        cost, half = cell.cost.value, cell.relative_half_width
+        known = f", cost {cost:+.2f} ms" if cost == cost else ""
+        known += f" ± {half:.1%} of the control" if half == half else ""
+        ended = f"; ended early: {cell.ended_early}" if cell.ended_early else ""
         self.say(
-            f"concurrency {concurrency}: {len(load.samples)} events, {failed} failed"
-            + (f"; ended early: {load.ended_early}" if load.ended_early else "")
+            f"concurrency {cell.concurrency}: {len(option)} events in {len(cell.samples)} blocks, "
+            f"{failed} failed{known}{ended}"
         )
-        return load.samples
 
 
 def measure(
@@ -273,8 +308,8 @@ def measure(
     work: Path,
     log: Path,
     say: Callable[[str], None] = print,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Times one option over the grid of concurrencies.
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Times one option, and its control beside it, over the grid of concurrencies.
 
     Args:
         option: the service option.
@@ -290,19 +325,20 @@ def measure(
         say: gets one line per step that the user is to see.
 
     Returns:
-        The tidy rows, and what to know about the job: the server and its models as they say
-        themselves, the machine meanwhile, times spent.
+        The tidy rows; one row per block and arm; and what to know about the job: the server and its
+        models as they say themselves, the machine meanwhile, times spent.
 
     Raises:
         ServerError: the server did not start, died, hangs, or answers from a cache.
         TracksError: the option gives other tracks.
+        ClientError: a client ended.
         InferenceServerException: a warm-up request failed.
     """
     devices.settle(config["pipeline"]["threads"])
     job = Measurement(option, reference, model_repository, config, say)
-    facts = job.facts
-    facts |= {"round": round_number, "limits": host.limits()}
-    samples = {}
+    facts, plan = job.facts, config["measure"]
+    facts |= {"round": round_number, "limits": host.limits(), "clients": plan["clients"]}
+    cells: list[Cell] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_measurement(f"option {option.name}, round {round_number}", say))
         begin = time.monotonic()
@@ -311,17 +347,19 @@ def measure(
         largest = tensor_bytes(*reference[[*SIZES]].max().astype(int))
         job.start(stack, work, log, largest)
         facts["start_s"] = time.monotonic() - begin
-        warm = pick_events(events, config["measure"]["warmup_events"])
+        warm = pick_events(events, plan["warmup_events"])
         job.warm_up(warm)
-        facts["warmup_s"] = time.monotonic() - begin - facts["start_s"]
-        for concurrency in config["measure"]["concurrency"]:
-            seed = round_number * 1000 + concurrency
-            samples[concurrency] = job.run(events, pick_events(warm, N_FIRST), concurrency, seed)
-        facts["timed_s"] = sum(cell.get("window_s", 0) for cell in facts["cells"])
+        most = max(plan["concurrency"])
+        crew = stack.enter_context(clients(plan["clients"], most, job.task(), events))
+        first = list(pick_events(warm, N_FIRST))
+        for cell in job.cells(crew, events, first, round_number):
+            cells.append(cell)
+        facts["timed_s"] = sum(cell.seconds for cell in cells)
+        facts["warmup_s"] = time.monotonic() - begin - facts["start_s"] - facts["timed_s"]
         job.check()
     server = job.server
     requests: dict[str, Request] | None = {}
-    journals: dict[str, list[Lap]] = {}
+    journals: dict[str, Any] = {}
     if server and server.trace:
         requests, journals = read_trace(server.trace), read_journals(server.journals)
         facts["cold_processes"] = cold_processes(server.journals)
@@ -329,7 +367,7 @@ def measure(
         requests = None
         say("the server's trace can't be had: requests are not divided; see its statistics")
     rows = tidy(
-        samples,
+        cells,
         requests,
         journals,
         reference,
@@ -340,4 +378,4 @@ def measure(
     )
     facts["affinity_after"] = sorted(os.sched_getaffinity(0))
     facts["wall_s"] = time.monotonic() - begin
-    return rows, facts
+    return rows, tidy_blocks(cells, option.name, round_number), facts

@@ -1,24 +1,30 @@
-"""The load driver: N clients, each sending its next event as soon as the last one is done."""
+"""The closed loop: clients that each send their next event as soon as the last one is done."""
 
 from __future__ import annotations
 
 import hashlib
-import queue
-import threading
-from collections.abc import Callable, Mapping
+import multiprocessing
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.remote import RequestTimeout
-from exatrkx_service.measure.warmup import in_threads, sweep_until_warm
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
 
-MakePipeline = Callable[[], tuple[Pipeline, Callable[[], None]]]
-# Of each client, that end a load: failures, and those among them for which it waited in vain.
-FAILURES_IN_A_ROW, TIMEOUTS_IN_A_ROW = 10, 3
+OPTION, CONTROL = "option", "control"  # the arms of a cell: what is measured, and S0 beside it
+
+
+class Item(NamedTuple):
+    """One event to be sent: by which arm, and in which pass over the events, from 0."""
+
+    arm: str
+    event: int
+    repetition: int
 
 
 @dataclass
@@ -26,25 +32,37 @@ class Sample:
     """One event as one client saw it.
 
     Attributes:
-        event: its number; ``repetition`` and ``client`` count from 0.
+        arm: ``option`` or ``control``.
+        event: its number.
+        repetition: the pass over the events, from 0; negative if it was sent to keep the clients
+            busy and is recorded because it failed.
+        client: from 0.
         request_id: prefix of the ids of its requests to the server.
         start_ns, duration_ns: of the whole event, monotonic clock.
+        cpu_ns: CPU time that the client's process spent meanwhile, on whatever.
         laps: its parts, as the client timed them; empty if it failed.
         labels_sha256: of the labels; empty if it failed.
         error: why it failed; empty if it did not.
         timed_out: whether it failed because the client gave up; the server may work on.
     """
 
+    arm: str
     event: int
     repetition: int
     client: int
     request_id: str
     start_ns: int = 0
     duration_ns: int = 0
+    cpu_ns: int = 0
     laps: list[Lap] = field(default_factory=list)
     labels_sha256: str = ""
     error: str = ""
     timed_out: bool = False
+
+    @property
+    def end_ns(self) -> int:
+        """When it was done, monotonic clock."""
+        return self.start_ns + self.duration_ns
 
 
 def hash_labels(labels: np.ndarray) -> str:
@@ -52,12 +70,18 @@ def hash_labels(labels: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").tobytes()).hexdigest()
 
 
-def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> None:
-    """Runs one event and fills in its sample; a request that fails is recorded, not raised."""
+def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> np.ndarray | None:
+    """Runs one event and fills in its sample; a request that fails is recorded, not raised.
+
+    Returns:
+        The labels, which are not hashed yet: that is no part of an event's time; None if it failed.
+    """
+    cpu_ns = time.process_time_ns()
     watch = Stopwatch()
     sample.start_ns = watch.start_ns
+    labels = None
     try:
-        tensors = pipeline(space_points, watch, sample.request_id)
+        labels = pipeline(space_points, watch, sample.request_id)["labels"]
     except InferenceServerException as error:
         watch.lap("event", "failed")
         sample.error = error.message() or str(error) or type(error).__name__
@@ -65,165 +89,127 @@ def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> None:
     else:
         sample.laps = watch.laps
     sample.duration_ns = watch.now_ns - watch.start_ns
-    if not sample.error:
-        sample.labels_sha256 = hash_labels(tensors["labels"])
+    sample.cpu_ns = time.process_time_ns() - cpu_ns
+    return labels
+
+
+# The context that clients which are processes are started in.
+PROCESSES = multiprocessing.get_context("forkserver")
+
+
+class Counters:
+    """What the clients of a turn share, be they threads or processes."""
+
+    def __init__(self) -> None:
+        self._taken, self._finished, self._halted = (PROCESSES.Value("q", 0) for _ in range(3))
+
+    def take(self) -> int:
+        """The number of the next event, from 0; each is given once."""
+        with self._taken.get_lock():
+            self._taken.value += 1
+            return self._taken.value - 1
+
+    def finish(self) -> None:
+        """One of the events that count is done."""
+        with self._finished.get_lock():
+            self._finished.value += 1
+
+    def finished(self) -> int:
+        """How many of them are."""
+        return self._finished.value
+
+    def halt(self) -> None:
+        """No client is to send another event."""
+        self._halted.value = 1
+
+    def halted(self) -> bool:
+        """Whether that was said."""
+        return bool(self._halted.value)
+
+    def reset(self) -> None:
+        """Makes ready for the next turn."""
+        self._taken.value = self._finished.value = self._halted.value = 0
 
 
 @dataclass
-class Load:
-    """What came of one load.
+class Share:
+    """What one client did in a turn.
 
     Attributes:
-        samples: one per event that was sent, those that failed included.
-        ended_early: why not all events were sent; empty if all were.
-        sweeps: the most warm-up sweeps that a client needed.
+        samples: its events that count, failed ones included; and others that failed.
+        fillers: when each of its other events was done [ns], monotonic clock.
+        sent: requests that the server took from it since it began, by model.
     """
 
     samples: list[Sample] = field(default_factory=list)
-    ended_early: str = ""
-    sweeps: int = 0
+    fillers: list[int] = field(default_factory=list)
+    sent: dict[str, int] = field(default_factory=dict)
 
 
-class _WarmupFailed(Exception):
-    """A request of a client's warm-up failed; its sample says why."""
-
-    def __init__(self, sample: Sample) -> None:
-        super().__init__(sample.error)
-        self.sample = sample
-
-
-class _Clients:
-    """The clients of one load; see ``run_load``."""
-
-    def __init__(self, make_pipeline: MakePipeline, concurrency: int, begin: Callable[[], None]):
-        self.make_pipeline = make_pipeline
-        self.start = threading.Barrier(concurrency, action=begin)
-        self.todo: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
-        self.load = Load()
-        self.concurrency = concurrency
-        self.failures = self.timeouts = 0  # in a row
-        self.over = threading.Event()
-        self.go = threading.Event()  # cleared while the server works on what was given up
-        self.go.set()
-
-    def work(
-        self,
-        client: int,
-        events: Mapping[int, np.ndarray],
-        first: Mapping[int, np.ndarray],
-        tag: str,
-    ) -> None:
-        """One client, from its connection to the end of the load."""
-        close: Callable[[], None] | None = None
-        try:
-            pipeline, close = self.make_pipeline()
-            sweeps = sweep_until_warm(lambda n: self._warm(pipeline, client, first, f"{tag}/{n}"))
-            self.load.sweeps = max(self.load.sweeps, sweeps)
-            self.start.wait()
-            while self.go.wait() and not self.over.is_set():
-                event, repetition = self.todo.get_nowait()
-                sample = Sample(event, repetition, client, f"{tag}/{event}/{repetition}")
-                send(pipeline, events[event], sample)
-                self._book(sample)
-        except queue.Empty:
-            pass
-        except threading.BrokenBarrierError:
-            pass  # another client failed to start, and its error is the one to tell
-        except BaseException:
-            self.over.set()
-            self.start.abort()
-            raise
-        finally:
-            if close is not None:
-                close()
-
-    def _warm(
-        self, pipeline: Pipeline, client: int, first: Mapping[int, np.ndarray], tag: str
-    ) -> None:
-        for event, space_points in first.items():
-            if self.over.is_set():
-                raise threading.BrokenBarrierError
-            sample = Sample(event, 0, client, f"{tag}/first/{client}/{event}")
-            send(pipeline, space_points, sample)
-            if sample.error:
-                sample.error = f"warm-up of client {client}: {sample.error}"
-                raise _WarmupFailed(sample)
-
-    def _book(self, sample: Sample) -> None:
-        self.load.samples.append(sample)
-        self.failures = self.failures + 1 if sample.error else 0
-        self.timeouts = self.timeouts + 1 if sample.timed_out else 0
-        if sample.timed_out:
-            self.go.clear()
-        too_many = (
-            self.failures >= FAILURES_IN_A_ROW * self.concurrency
-            or self.timeouts >= TIMEOUTS_IN_A_ROW * self.concurrency
-        )
-        if too_many and not self.over.is_set():
-            self.load.ended_early = (
-                f"{self.failures} requests failed in a row, the last: {sample.error}"
-            )
-            self.over.set()
-
-
-def run_load(
-    make_pipeline: MakePipeline,
-    events: Mapping[int, np.ndarray],
-    *,
-    first: Mapping[int, np.ndarray],
-    concurrency: int,
-    repetitions: int,
-    seed: int,
+def take_turn(
+    client: int,
+    items: Sequence[Item],
     tag: str,
-    check: Callable[[], None] = lambda: None,
-    drain: Callable[[], None] = lambda: None,
-    begin: Callable[[], None] = lambda: None,
-) -> Load:
-    """Sends every event ``repetitions`` times from ``concurrency`` clients.
+    pipelines: Mapping[str, Pipeline],
+    events: Mapping[int, np.ndarray],
+    counters: Counters,
+) -> Share:
+    """One client's part of a turn: sends what it gets from the counters until all is done.
 
-    A closed loop: a client sends its next event when the last one is done, so ``concurrency``
-    events are under way at any time but the very end. The order is random, from ``seed``. Before
-    the clock starts each client sends some events until it is warm; they are not recorded, unless
-    one fails: then the load consists of that failure. After a request that timed out no client
-    goes on before the server is done with it. Many failures in a row end the load, see
-    ``FAILURES_IN_A_ROW``.
+    A closed loop has as many events under way as it has clients. So a client that gets none of the
+    events that count goes on with fillers, the same events once more, until the last one that
+    counts is done: otherwise the last ones would be measured on a machine with less to do. With
+    one client there are none. A request that timed out ends the turn, for the server works on.
 
     Args:
-        make_pipeline: gives one client's pipeline and the function that closes it. Called in the
-            client's thread, before the clock starts.
-        events: space points by event number.
-        first: those that each client sends before the clock starts.
-        concurrency: number of clients.
-        repetitions: how often each event is sent.
-        seed: of the order.
+        client: its number.
+        items: the events that count.
         tag: beginning of the request ids, unique in the server's life.
-        check: called a few times a second; raises if it makes no sense to go on.
-        drain: called after a request has timed out; returns when the server has done it as well.
-        begin: called once, when all clients are warm.
-
-    Raises:
-        Exception: what ``check`` or ``drain`` raised, or the first error of a client that is no
-            failed request.
+        pipelines: by arm.
+        events: space points by event number.
+        counters: shared with the other clients.
     """
-    order = [(event, repetition) for repetition in range(repetitions) for event in events]
-    np.random.default_rng(seed).shuffle(order)
-    clients = _Clients(make_pipeline, concurrency, begin)
-    for item in order:
-        clients.todo.put((int(item[0]), int(item[1])))
+    share = Share()
+    found: list[np.ndarray | None] = []
+    while not counters.halted():
+        number = counters.take()
+        filler = number >= len(items)
+        if filler and counters.finished() >= len(items):
+            break
+        arm, event, repetition = items[number % len(items)]
+        request_id = f"{tag}/{arm}/{event}/{'f' if filler else ''}{number}"
+        sample = Sample(arm, event, -number if filler else repetition, client, request_id)
+        labels = send(pipelines[arm], events[event], sample)
+        if not filler:
+            counters.finish()
+        if filler and not sample.error:
+            share.fillers.append(sample.end_ns)
+        else:
+            share.samples.append(sample)
+            found.append(labels)
+        if sample.timed_out:
+            counters.halt()
+    for sample, labels in zip(share.samples, found, strict=True):
+        if labels is not None:
+            sample.labels_sha256 = hash_labels(labels)
+    return share
 
-    def watch() -> None:
-        check()
-        if not clients.go.is_set():
-            drain()
-            clients.go.set()
 
-    try:
-        in_threads(lambda client: clients.work(client, events, first, tag), concurrency, watch)
-    except _WarmupFailed as failure:
-        clients.load = Load([failure.sample], ended_early=failure.sample.error)
-    finally:
-        clients.over.set()
-        clients.go.set()
-    if any(sample.timed_out for sample in clients.load.samples):
-        drain()  # of the last ones
-    return clients.load
+def result(shares: Sequence[Share]) -> dict[str, Any]:
+    """What came of a turn: ``samples``, and ``n_finished`` and ``window_s`` for the rate.
+
+    The window runs from the first start to the end of the last event that counts; whatever was
+    finished in it counts for the rate, fillers too.
+    """
+    samples = sorted((s for share in shares for s in share.samples), key=lambda s: s.start_ns)
+    counted = [sample for sample in samples if sample.repetition >= 0]
+    if not counted:
+        return {"samples": samples, "n_finished": 0, "window_s": 0.0}
+    begin = min(sample.start_ns for sample in counted)
+    end = max(sample.end_ns for sample in counted)
+    fillers = sum(done <= end for share in shares for done in share.fillers)
+    return {
+        "samples": samples,
+        "n_finished": fillers + sum(not sample.error for sample in counted),
+        "window_s": (end - begin) / 1e9,
+    }

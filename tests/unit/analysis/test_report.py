@@ -12,7 +12,6 @@ from exatrkx_service.analysis.report import ReportError, caption_html, render, v
 ROOT = Path(__file__).parents[3]
 CAPTIONS = {path.stem: path for path in (ROOT / "workflow" / "report").glob("*.rst")}
 CONFIG = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-CONFIG["measure"] |= {"precision": 0.03, "min_blocks": 10}
 PROVENANCE = {
     "common": {"git_commit": "0123abc", "cpu": {"model": "<Fast & Co>"}},
     "differs": {"gpu": {"S1/round1": "V100", "S1/round2": "A100"}},

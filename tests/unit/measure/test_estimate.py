@@ -57,3 +57,20 @@ def test_the_plain_mean_has_students_interval():
     values = np.array([1.0, 2.0, 4.0, 9.0])
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert plain_mean(values, 0.9) == pytest.approx((4, expected.low, expected.high))
+
+
+NOISE = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "heavy tails": lambda rng, n: rng.standard_t(3, size=n),
+    "hits": lambda rng, n: (
+        rng.normal(size=n) + 10 * rng.choice([-1, 0, 1], n, p=(0.03, 0.94, 0.03))
+    ),
+}
+
+
+@pytest.mark.parametrize("n", [8, 10, 15, 40])
+@pytest.mark.parametrize("noise", NOISE)
+def test_the_trimmed_interval_holds_the_true_value_as_often_as_it_says(noise, n):
+    rng = np.random.default_rng(1)
+    held = [e.low <= 0 <= e.high for e in (trimmed_mean(NOISE[noise](rng, n)) for _ in range(400))]
+    assert np.mean(held) > 0.91

@@ -1,0 +1,69 @@
+"""What is sent in which order: blocks of events, and the order of the arms in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+
+import numpy as np
+
+from exatrkx_service.measure.load import CONTROL, OPTION, Item
+
+Event = tuple[int, int]  # number, and pass over the events
+
+
+def blocks(
+    events: Mapping[int, np.ndarray], size: int, rng: np.random.Generator
+) -> Iterator[list[Event]]:
+    """Blocks of ``size`` events or some more, without end.
+
+    The blocks of one pass partition the events, each with small and large ones alike: the events in
+    the order of their sizes are dealt out one by one, so that the blocks' means differ by the
+    machine's noise and hardly by the events (a systematic sample: W. G. Cochran, Sampling
+    Techniques, chapter 8). A block that is larger than the sample is made of whole passes.
+
+    Args:
+        events: space points by event number.
+        size: number of events in a block.
+        rng: for the order.
+    """
+    by_size = sorted(events, key=lambda event: (len(events[event]), event))
+    passes = math.ceil(size / len(by_size))
+    dealt = max(1, len(by_size) // size)
+    for first in count(step=passes):
+        for offset in rng.permutation(dealt):
+            block = [
+                (event, first + number)
+                for number in range(passes)
+                for event in by_size[offset::dealt]
+            ]
+            rng.shuffle(block)
+            yield [(int(event), int(number)) for event, number in block]
+
+
+def turns(
+    block: Sequence[Event], concurrency: int, rng: np.random.Generator
+) -> list[tuple[str, list[Item]]]:
+    """How both arms send a block's events: the turns in their order, each with its arm.
+
+    With one client one turn holds both, event by event, the arms of each event in random order;
+    its arm is empty. With more clients the arms would disturb each other, so each has a turn of
+    its own, in random order.
+    """
+    arms = np.array([OPTION, CONTROL])
+    if concurrency == 1:
+        return [("", [Item(str(a), *event) for event in block for a in rng.permutation(arms)])]
+    return [(str(a), [Item(str(a), *event) for event in block]) for a in rng.permutation(arms)]
+
+
+def block_size(seconds: float, n_measured: int, block_s: float, concurrency: int) -> int:
+    """Number of events in a block, both arms of which take about ``block_s`` together.
+
+    Args:
+        seconds: that both arms took for ``n_measured`` events each [s].
+        n_measured: events of each arm.
+        block_s: see ``measure.block_s`` [s].
+        concurrency: of clients, each of which needs an event.
+    """
+    return max(concurrency, round(n_measured * block_s / max(seconds, 1e-9)))
