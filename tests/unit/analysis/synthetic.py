@@ -73,7 +73,7 @@ def make_timings(
     """Samples of both arms: in each block the machine has another speed, the same for both arms."""
     rng = np.random.default_rng(seed)
     sizes = rng.gamma(5, 260, n_events).astype(int) + 100
-    passes = [np.argsort(sizes, kind="stable")[i::N_PARTS] for i in range(min(N_PARTS, n_events))]
+    passes = _parts_of_a_pass(sizes)
     rows = []
     for option, serve in placements.items():
         for round_ in range(1, rounds + 1):
@@ -88,6 +88,14 @@ def make_timings(
                         events = [(int(event), int(sizes[event])) for event in passes[part]]
                         now = _segment(rows, head, arm_serve, events, speed, now, rng)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _parts_of_a_pass(sizes):
+    """The events in parts of like sizes: dealt out in the order of size, back and forth."""
+    parts = min(N_PARTS, len(sizes))
+    turn = [*range(parts), *reversed(range(parts))]
+    place = [turn[i % len(turn)] for i in range(len(sizes))]
+    return [np.argsort(sizes, kind="stable")[np.equal(place, part)] for part in range(parts)]
 
 
 def _segment(rows, head, serve, events, speed, begin, rng):
