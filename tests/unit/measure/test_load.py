@@ -47,7 +47,7 @@ def test_every_item_is_sent_once(concurrency, repetitions):
     assert len({sample.request_id for sample in samples}) == len(samples)
     for sample in samples:
         assert sample.labels_sha256 == hash_labels(np.arange(len(EVENTS[sample.event])))
-        assert sum(lap.duration_ns for lap in sample.laps) == sample.duration_ns
+        assert 0 < sum(lap.duration_ns for lap in sample.laps) < sample.duration_ns
     assert done["n_finished"] >= len(samples)
 
 
