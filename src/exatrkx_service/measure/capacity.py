@@ -1,0 +1,242 @@
+"""The capacity of a service option: the highest rate at which its latency stays under a limit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from exatrkx_service.measure import host
+from exatrkx_service.measure.arrivals import OVER, UNDER, queries_needed
+from exatrkx_service.measure.clients import Crew
+from exatrkx_service.measure.job import Measurement
+from exatrkx_service.measure.load import OPTION, Item
+from exatrkx_service.measure.trial import Trial, run_trial
+from exatrkx_service.measure.warmup import pick_events
+from exatrkx_service.options import Option
+from exatrkx_service.pipeline import device as devices
+
+N_ALONE = 10  # events that are sent one after the other, to find a rate to begin with
+HIGHEST_EVT_S = 1e5
+ROW_COLUMNS = (
+    *("option", "rate_evt_s", "event", "client", "scheduled_ns", "start_ns", "duration_ns"),
+    *("latency_ns", "status", "error", "labels_sha256"),
+)
+
+
+@dataclass
+class Search:
+    """What a search for the capacity has found.
+
+    Attributes:
+        trials: all, in the order in which they were made.
+        low: the highest rate that is under the limit, if there is one.
+        high: the lowest rate that is not known to be under it, if there is one.
+        problem: why there is no result; empty if there is one.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    low: Trial | None = None
+    high: Trial | None = None
+    problem: str = ""
+
+
+def search(
+    run: Callable[[float], Trial], start_evt_s: float, lowest_evt_s: float, resolution: float
+) -> Search:
+    """Finds the capacity: the rate is doubled or halved until it is enclosed, and then bisected.
+
+    Args:
+        run: makes the trial of a rate [1/s].
+        start_evt_s: where to begin.
+        lowest_evt_s: below it no rate can be told to be under the limit in the time there is.
+        resolution: the search ends when ``high`` is above ``low`` by this share at most.
+    """
+    found = Search()
+
+    def at(rate_evt_s: float) -> bool:
+        trial = run(rate_evt_s)
+        found.trials.append(trial)
+        if trial.problem:
+            found.problem = f"at {rate_evt_s:.4g}/s: {trial.problem}"
+        elif trial.verdict == UNDER:
+            found.low = trial
+        else:
+            found.high = trial
+        return not found.problem
+
+    rate = max(start_evt_s, lowest_evt_s)
+    while (found.low is None or found.high is None) and at(rate):
+        if found.low is None and rate <= lowest_evt_s:
+            return found
+        rate = 2 * rate if found.high is None else max(rate / 2, lowest_evt_s)
+        if rate > HIGHEST_EVT_S:
+            return found
+    while not found.problem:
+        low, high = found.low.rate_evt_s, found.high.rate_evt_s
+        if high <= (1 + resolution) * low or not at(math.sqrt(low * high)):
+            break
+    return found
+
+
+def result(option: str, found: Search, load: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of an option in ``capacity.csv``; its columns are described in results/README.md.
+
+    It is ``certified`` if the limit holds at ``low`` and does not hold at ``high``, each with the
+    confidence of ``arrivals.verdict``; otherwise ``reason`` says what is not known. A request that
+    failed, or other tracks, leave no capacity.
+    """
+    low = None if found.problem else found.low
+    high = None if found.problem else found.high
+    reason = found.problem or _doubt(low, high, load)
+    numbers = low.row() if low else {}
+    return {
+        "option": option,
+        "limit_ms": load["limit_ms"],
+        "quantile": load["quantile"],
+        "capacity_evt_s": low.rate_evt_s if low else math.nan,
+        "low_evt_s": low.rate_evt_s if low else math.nan,
+        "high_evt_s": high.rate_evt_s if high else math.nan,
+        "certified": not reason,
+        "n_queries": numbers.get("n_queries", 0),
+        "n_over": numbers.get("n_over", 0),
+        **{key: numbers.get(key, math.nan) for key in ("p50_ms", "p99_ms", "dispatch_p99_ms")},
+        "reason": reason,
+    }
+
+
+def _doubt(low: Trial | None, high: Trial | None, load: Mapping[str, Any]) -> str:
+    """Why a capacity is not certified; empty if it is."""
+    if low is None:
+        at = f"at {high.rate_evt_s:.4g}/s"
+        if high.verdict == OVER:
+            return f"the limit is exceeded {at}, the lowest rate that load.max_seconds can tell of"
+        return f"{_undecided(high, load)}, at the lowest rate that load.max_seconds can tell of"
+    if high is None:
+        return f"the limit holds up to {HIGHEST_EVT_S:g}/s, the highest rate that is tried"
+    doubts = []
+    if high.verdict != OVER:
+        doubts.append(_undecided(high, load))
+    if high.client_limited:
+        doubts.append(
+            f"at {high.rate_evt_s:.4g}/s requests waited for one of the {load['clients']} clients: "
+            "more of them (load.clients) may do more"
+        )
+    if high.disturbed:
+        doubts.append(f"at {high.rate_evt_s:.4g}/s the machine was disturbed: {high.disturbed}")
+    return "; ".join(doubts)
+
+
+def _undecided(trial: Trial, load: Mapping[str, Any]) -> str:
+    return (
+        f"not decided in {load['max_seconds']:g} s at {trial.rate_evt_s:.4g}/s: {trial.n_over} of "
+        f"{len(trial.samples)} requests over the limit"
+    )
+
+
+def measure_capacity(
+    option: Option,
+    seed: int,
+    events: Mapping[int, np.ndarray],
+    reference: pd.DataFrame,
+    model_repository: Path,
+    config: Mapping[str, Any],
+    work: Path,
+    log: Path,
+    say: Callable[[str], None] = print,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Finds the capacity of one option, and measures it at the rates of the configuration.
+
+    Args:
+        option: the service option.
+        seed: of the arrivals: the pattern is the same at every rate and for every option.
+        events: space points by event number.
+        reference: the labels that each event must give, and its sizes; see ``job.measure``.
+        model_repository: of this configuration.
+        config: the sections ``pipeline``, ``server``, ``measure`` and ``load``.
+        work: an empty folder for the server's files.
+        log: file for the server's output.
+        say: gets one line per step that the user is to see.
+
+    Returns:
+        One row per request; one row per rate; and what to know about the job, with the ``result``
+        under ``capacity``.
+
+    Raises:
+        ServerError, TracksError, ClientError, InferenceServerException: see ``job.measure``.
+    """
+    devices.settle(config["pipeline"]["threads"])
+    load = config["load"]
+    job = Measurement(option, reference, model_repository, config, say, control=False)
+    job.facts |= {"limits": host.limits(), "clients": config["measure"]["clients"], "seed": seed}
+    with job.at_work("capacity", load["clients"], events, reference, work, log) as crew:
+        begin = time.monotonic()
+
+        def run(rate_evt_s: float) -> Trial:
+            tag = f"open/{rate_evt_s!r}"
+            trial = run_trial(crew, events, rate_evt_s, load, seed, tag, job.check)
+            _check(trial, job)
+            row = trial.row()
+            say(
+                f"{rate_evt_s:.4g}/s: p50 {row['p50_ms']:.1f} ms, p{100 * trial.quantile:g} "
+                f"{row['quantile_ms']:.1f} ms of {row['n_queries']} requests: "
+                f"{trial.problem or trial.verdict}"
+            )
+            return trial
+
+        lowest = queries_needed(0, load["quantile"]) / load["max_seconds"]
+        alone, problem = _rate_alone(crew, events, job)
+        found = Search(problem=problem)
+        if not problem:
+            found = search(run, alone / 2, lowest, load["resolution"])
+        for rate in load["rates"]:
+            if not found.problem and rate not in {t.rate_evt_s for t in found.trials}:
+                found.trials.append(run(rate))
+                found.problem = found.trials[-1].problem
+        job.facts["timed_s"] = time.monotonic() - begin
+    job.facts["capacity"] = result(option.name, found, load)
+    job.facts["wall_s"] = time.monotonic() - job.began_s
+    trials = sorted(found.trials, key=lambda trial: trial.rate_evt_s)
+    rates = pd.DataFrame([trial.row() for trial in trials])
+    rates.insert(0, "option", option.name)
+    return _requests(option.name, trials), rates, job.facts
+
+
+def _rate_alone(
+    crew: Crew, events: Mapping[int, np.ndarray], job: Measurement
+) -> tuple[float, str]:
+    """Events per second of one client in a closed loop; and what went wrong, if something did."""
+    items = [Item(OPTION, event, 0) for event in pick_events(events, N_ALONE)]
+    shares = crew.turn(1, items, "alone", job.check)
+    samples = [sample for share in shares for sample in share.samples]
+    errors = [sample.error for sample in samples if sample.error]
+    if errors:
+        return math.nan, f"a request that was sent alone failed: {errors[-1]}"
+    return 1e9 / float(np.mean([sample.duration_ns for sample in samples])), ""
+
+
+def _check(trial: Trial, job: Measurement) -> None:
+    """Finds out whether a trial's tracks are those of the reference."""
+    done = [sample for sample in trial.samples if not sample.error]
+    other = {sample.event for sample in done if sample.labels_sha256 != job.labels[sample.event]}
+    if other and not trial.problem:
+        trial.problem = f"the tracks of event {min(other)} are not those of the reference"
+
+
+def _requests(option: str, trials: list[Trial]) -> pd.DataFrame:
+    rows = [
+        (
+            *(option, trial.rate_evt_s, s.event, s.client, s.scheduled_ns, s.start_ns),
+            *(s.duration_ns, s.latency_ns, "failed" if s.error else "ok", s.error),
+            s.labels_sha256,
+        )
+        for trial in trials
+        for s in trial.samples
+    ]
+    return pd.DataFrame(rows, columns=[*ROW_COLUMNS])
