@@ -17,7 +17,7 @@ from exatrkx_service.measure.arrivals import OVER, UNDER, queries_needed
 from exatrkx_service.measure.clients import Crew
 from exatrkx_service.measure.job import Measurement
 from exatrkx_service.measure.load import OPTION, Item
-from exatrkx_service.measure.trial import Trial, run_trial
+from exatrkx_service.measure.trial import RATE_COLUMNS, Trial, run_trial
 from exatrkx_service.measure.warmup import pick_events
 from exatrkx_service.options import Option
 from exatrkx_service.pipeline import device as devices
@@ -203,8 +203,8 @@ def measure_capacity(
     job.facts["capacity"] = result(option.name, found, load)
     job.facts["wall_s"] = time.monotonic() - job.began_s
     trials = sorted(found.trials, key=lambda trial: trial.rate_evt_s)
-    rates = pd.DataFrame([trial.row() for trial in trials])
-    rates.insert(0, "option", option.name)
+    rows = [{"option": option.name} | trial.row() for trial in trials]
+    rates = pd.DataFrame(rows, columns=[*RATE_COLUMNS])
     return _requests(option.name, trials), rates, job.facts
 
 

@@ -29,6 +29,11 @@ from exatrkx_service.measure.plan import blocks
 BEYOND_DOUBT = 1 - 1e-6
 LEAST = 100  # requests in a trial, or its p99 would be of none
 NS_PER_MS = 1e6
+RATE_COLUMNS = (
+    *("option", "rate_evt_s", "offered_evt_s", "achieved_evt_s", "n_queries", "n_over", "p50_ms"),
+    *("p99_ms", "quantile_ms", "dispatch_p50_ms", "dispatch_p99_ms", "verdict", "disturbed"),
+    "problem",
+)
 
 
 @dataclass
@@ -79,7 +84,7 @@ class Trial:
         return self.verdict == OVER and _quantile(sent_ms, self.quantile) <= self.limit_ms
 
     def row(self) -> dict[str, Any]:
-        """The trial in numbers; the columns are described in results/README.md."""
+        """The trial in numbers: ``RATE_COLUMNS`` but the option, see results/README.md."""
         n, numbers = len(self.samples), {}
         if n:
             begin = self.samples[0].scheduled_ns
