@@ -8,8 +8,8 @@ import pytest
 from exatrkx_service.measure.arrivals import OVER, UNDER, verdict
 
 RUN = ("--configfile", "config/smoke.yaml")
-RUN += ("--config", "options={S1: null, S2: null, S3: null, S4: null}")
-RATES = [1, 1000]  # of config/smoke.yaml: far below and far above what a machine can do
+RUN += ("--config", "options={S1: null, S2: null, S3: null, S4: null}", "load={rates: [1, 1000]}")
+RATES = [1, 1000]  # far below and far above what a machine can do
 
 
 @pytest.fixture(scope="module")

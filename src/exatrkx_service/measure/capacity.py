@@ -182,11 +182,9 @@ def measure_capacity(
             tag = f"open/{rate_evt_s!r}"
             trial = run_trial(crew, events, rate_evt_s, load, seed, tag, job.check)
             _check(trial, job)
-            row = trial.row()
             say(
-                f"{rate_evt_s:.4g}/s: p50 {row['p50_ms']:.1f} ms, p{100 * trial.quantile:g} "
-                f"{row['quantile_ms']:.1f} ms of {row['n_queries']} requests: "
-                f"{trial.problem or trial.verdict}"
+                f"{rate_evt_s:.4g}/s: {trial.n_over} of {len(trial.samples)} requests over "
+                f"{trial.limit_ms:g} ms: {trial.problem or trial.verdict}"
             )
             return trial
 

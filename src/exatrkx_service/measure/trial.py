@@ -20,7 +20,7 @@ from exatrkx_service.measure.arrivals import (
     verdict,
 )
 from exatrkx_service.measure.clients import Crew
-from exatrkx_service.measure.load import OPTION, Item, Sample
+from exatrkx_service.measure.load import OPTION, Counters, Item, Sample
 from exatrkx_service.measure.open_loop import Schedule
 from exatrkx_service.measure.plan import blocks
 
@@ -99,7 +99,7 @@ class Trial:
             "offered_evt_s": math.nan,
             "achieved_evt_s": math.nan,
             "n_queries": n,
-            "n_over": self.n_over if n else 0,
+            "n_over": self.n_over,
             "p50_ms": _quantile(self.latencies_ms, 0.5),
             "p99_ms": _quantile(self.latencies_ms, 0.99),
             "quantile_ms": _quantile(self.latencies_ms, self.quantile),
@@ -125,26 +125,45 @@ class Look:
     that were planned, and, if they did not decide it, at the end of the schedule.
 
     Args:
-        crew: the clients.
-        planned: requests to be done before the first look.
+        counters: of the clients.
+        schedule: of the trial.
+        planned: requests whose outcome is to be known before the first look.
         quantile: see ``Trial``.
         check: raises if it makes no sense to go on.
     """
 
     def __init__(
-        self, crew: Crew, planned: int, quantile: float, check: Callable[[], None]
+        self,
+        counters: Counters,
+        schedule: Schedule,
+        planned: int,
+        quantile: float,
+        check: Callable[[], None],
     ) -> None:
-        self.counters = crew.counters
+        self.counters = counters
+        self.schedule = schedule
         self.planned = planned
         self.quantile = quantile
         self.check = check
         self.looked = False
 
+    def known(self, now_ns: int) -> tuple[int, int]:
+        """Requests whose outcome is known, and at least how many of them are over the limit.
+
+        A request that has been due for longer than the limit is over it, done or not, sent or not.
+        """
+        n_over = self.counters.over()  # first, for each of them is finished a moment later
+        in_time = self.counters.finished() - n_over
+        cutoff_ns = now_ns - self.counters.began_ns() - self.schedule.limit_ns
+        due = int(np.searchsorted(self.schedule.offsets_ns, cutoff_ns))
+        n_over = max(n_over, due - in_time)
+        return in_time + n_over, n_over
+
     def __call__(self) -> None:
         """Looks; see the class."""
         self.check()
-        n_over = self.counters.over()  # first, for each of them is finished a moment later
-        n = self.counters.finished()
+        now_ns = time.monotonic_ns()
+        n, n_over = self.known(now_ns)
         if self.counters.halted() or n < LEAST:
             return
         decided = verdict(n, n_over, self.quantile, BEYOND_DOUBT) == OVER
@@ -152,7 +171,7 @@ class Look:
             self.looked = True
             decided |= verdict(n, n_over, self.quantile) != UNDECIDED
         if decided:
-            self.counters.halt(after_ns=time.monotonic_ns())
+            self.counters.halt(after_ns=now_ns)
 
 
 def run_trial(
@@ -188,7 +207,8 @@ def run_trial(
     )
     watch = host.Watch()
     before = watch.read()
-    shares = crew.open_turn(schedule, tag, Look(crew, planned, quantile, check))
+    look = Look(crew.counters, schedule, planned, quantile, check)
+    shares = crew.open_turn(schedule, tag, look)
     disturbed = host.disturbances(host.between(before, watch.read()))
     samples = [sample for share in shares for sample in share.samples]
     samples.sort(key=lambda sample: sample.scheduled_ns)
