@@ -50,6 +50,7 @@ TARGETS = {
         "measure_capacity",
         "capacity",
         "capacity_table",
+        "plot_latency_vs_rate",
         "ckf",
         "find_tracks",
     ),

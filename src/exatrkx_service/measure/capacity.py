@@ -36,53 +36,79 @@ class Search:
 
     Attributes:
         trials: all, in the order in which they were made.
-        low: the highest rate that is under the limit, if there is one.
-        high: the lowest rate that is not known to be under it, if there is one.
         problem: why there is no result; empty if there is one.
     """
 
     trials: list[Trial] = field(default_factory=list)
-    low: Trial | None = None
-    high: Trial | None = None
     problem: str = ""
+
+    def _told(self, verdict: str) -> list[Trial]:
+        told = [] if self.problem else [one for one in self.trials if one.verdict == verdict]
+        return sorted(told, key=lambda trial: trial.rate_evt_s)
+
+    @property
+    def low(self) -> Trial | None:
+        """The highest rate that is under the limit for certain."""
+        return self._told(UNDER)[-1] if self._told(UNDER) else None
+
+    @property
+    def high(self) -> Trial | None:
+        """The lowest rate that is over the limit for certain."""
+        return self._told(OVER)[0] if self._told(OVER) else None
+
+    @property
+    def rates(self) -> list[float]:
+        """All rates that were tried, ascending."""
+        return sorted(trial.rate_evt_s for trial in self.trials)
 
 
 def search(
     run: Callable[[float], Trial], start_evt_s: float, lowest_evt_s: float, resolution: float
 ) -> Search:
-    """Finds the capacity: the rate is doubled or halved until it is enclosed, and then bisected.
+    """Finds the capacity: the rate is halved or doubled until it is enclosed, and then bisected.
+
+    At some rates neither side may be certain. So the bisection goes on at both ends of them.
 
     Args:
         run: makes the trial of a rate [1/s].
         start_evt_s: where to begin.
         lowest_evt_s: below it no rate can be told to be under the limit in the time there is.
-        resolution: the search ends when ``high`` is above ``low`` by this share at most.
+        resolution: rates that differ by less than this share are not told apart.
     """
     found = Search()
 
-    def at(rate_evt_s: float) -> bool:
+    def at(rate_evt_s: float) -> None:
         trial = run(rate_evt_s)
         found.trials.append(trial)
         if trial.problem:
             found.problem = f"at {rate_evt_s:.4g}/s: {trial.problem}"
-        elif trial.verdict == UNDER:
-            found.low = trial
-        else:
-            found.high = trial
-        return not found.problem
 
-    rate = max(start_evt_s, lowest_evt_s)
-    while (found.low is None or found.high is None) and at(rate):
-        if found.low is None and rate <= lowest_evt_s:
-            return found
-        rate = 2 * rate if found.high is None else max(rate / 2, lowest_evt_s)
-        if rate > HIGHEST_EVT_S:
-            return found
-    while not found.problem:
-        low, high = found.low.rate_evt_s, found.high.rate_evt_s
-        if high <= (1 + resolution) * low or not at(math.sqrt(low * high)):
-            break
+    at(max(start_evt_s, lowest_evt_s))
+    while found.low is None and found.rates[0] > lowest_evt_s and not found.problem:
+        at(max(found.rates[0] / 2, lowest_evt_s))
+    if found.low is None:
+        return found
+    while found.high is None and 2 * found.rates[-1] <= HIGHEST_EVT_S and not found.problem:
+        at(2 * found.rates[-1])
+    for gap in (_above_low, _below_high):
+        while not found.problem and found.high is not None:
+            low, high = gap(found)
+            if high <= (1 + resolution) * low:
+                break
+            at(math.sqrt(low * high))
     return found
+
+
+def _above_low(found: Search) -> tuple[float, float]:
+    """The highest rate that is under the limit, and the next one that was tried."""
+    low = found.low.rate_evt_s
+    return low, min(rate for rate in found.rates if rate > low)
+
+
+def _below_high(found: Search) -> tuple[float, float]:
+    """The lowest rate that is over the limit, and the one before it that was tried."""
+    high = found.high.rate_evt_s
+    return max(rate for rate in found.rates if rate < high), high
 
 
 def result(option: str, found: Search, load: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,9 +118,8 @@ def result(option: str, found: Search, load: Mapping[str, Any]) -> dict[str, Any
     confidence of ``arrivals.verdict``; otherwise ``reason`` says what is not known. A request that
     failed, or other tracks, leave no capacity.
     """
-    low = None if found.problem else found.low
-    high = None if found.problem else found.high
-    reason = found.problem or _doubt(low, high, load)
+    low, high = found.low, found.high
+    reason = found.problem or _doubt(found, load)
     numbers = low.row() if low else {}
     return {
         "option": option,
@@ -111,18 +136,20 @@ def result(option: str, found: Search, load: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _doubt(low: Trial | None, high: Trial | None, load: Mapping[str, Any]) -> str:
+def _doubt(found: Search, load: Mapping[str, Any]) -> str:
     """Why a capacity is not certified; empty if it is."""
+    low, high = found.low, found.high
     if low is None:
-        at = f"at {high.rate_evt_s:.4g}/s"
-        if high.verdict == OVER:
-            return f"the limit is exceeded {at}, the lowest rate that load.max_seconds can tell of"
-        return f"{_undecided(high, load)}, at the lowest rate that load.max_seconds can tell of"
+        lowest = min(found.trials, key=lambda trial: trial.rate_evt_s)
+        told = "exceeded" if lowest.verdict == OVER else "not certain to hold"
+        return (
+            f"the limit is {told} at {lowest.rate_evt_s:.4g}/s ({lowest.n_over} of "
+            f"{len(lowest.samples)} requests over it), and load.max_seconds is too short for a "
+            "lower rate"
+        )
     if high is None:
-        return f"the limit holds up to {HIGHEST_EVT_S:g}/s, the highest rate that is tried"
+        return f"the limit is not exceeded for certain at any rate up to {HIGHEST_EVT_S:g}/s"
     doubts = []
-    if high.verdict != OVER:
-        doubts.append(_undecided(high, load))
     if high.client_limited:
         doubts.append(
             f"at {high.rate_evt_s:.4g}/s requests waited for one of the {load['clients']} clients: "
@@ -131,13 +158,6 @@ def _doubt(low: Trial | None, high: Trial | None, load: Mapping[str, Any]) -> st
     if high.disturbed:
         doubts.append(f"at {high.rate_evt_s:.4g}/s the machine was disturbed: {high.disturbed}")
     return "; ".join(doubts)
-
-
-def _undecided(trial: Trial, load: Mapping[str, Any]) -> str:
-    return (
-        f"not decided in {load['max_seconds']:g} s at {trial.rate_evt_s:.4g}/s: {trial.n_over} of "
-        f"{len(trial.samples)} requests over the limit"
-    )
 
 
 def measure_capacity(
@@ -193,14 +213,15 @@ def measure_capacity(
         found = Search(problem=problem)
         if not problem:
             found = search(run, alone / 2, lowest, load["resolution"])
+        more: list[Trial] = []
         for rate in load["rates"]:
-            if not found.problem and rate not in {t.rate_evt_s for t in found.trials}:
-                found.trials.append(run(rate))
-                found.problem = found.trials[-1].problem
+            if not found.problem and rate not in found.rates:
+                more.append(run(rate))
+                found.problem = more[-1].problem
         job.facts["timed_s"] = time.monotonic() - begin
     job.facts["capacity"] = result(option.name, found, load)
     job.facts["wall_s"] = time.monotonic() - job.began_s
-    trials = sorted(found.trials, key=lambda trial: trial.rate_evt_s)
+    trials = sorted(found.trials + more, key=lambda trial: trial.rate_evt_s)
     rows = [{"option": option.name} | trial.row() for trial in trials]
     rates = pd.DataFrame(rows, columns=[*RATE_COLUMNS])
     return _requests(option.name, trials), rates, job.facts

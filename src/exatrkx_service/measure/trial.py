@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -55,12 +56,12 @@ class Trial:
     disturbed: str = ""
     problem: str = ""
 
-    @property
+    @cached_property
     def latencies_ms(self) -> np.ndarray:
         """From the scheduled time to the answer [ms], float (requests,)."""
         return np.array([sample.latency_ns for sample in self.samples]) / NS_PER_MS
 
-    @property
+    @cached_property
     def dispatch_ms(self) -> np.ndarray:
         """From the scheduled time until it was sent [ms], float (requests,)."""
         return np.array([s.start_ns - s.scheduled_ns for s in self.samples]) / NS_PER_MS
