@@ -1,21 +1,6 @@
 # The open loop: how many events per second an option takes. Not part of the default run.
 
 
-# The file of each option: "parquet" has the requests, "csv" the rates, "json" the provenance.
-def capacity_files(kind):
-    return [f"{RESULTS}/capacity/{option}.{kind}" for option in OPTIONS]
-
-
-def capacity_settings(option):
-    """What the capacity of an option depends on of the configuration."""
-    shared = ("clients", "warmup_events", "request_timeout_s")
-    return {
-        **{key: config[key] for key in ("pipeline", "server", "load")},
-        "measure": {key: config["measure"][key] for key in shared},
-        "option": config["options"][option],
-    }
-
-
 rule measure_capacity:
     input:
         events=manifests("benchmark"),

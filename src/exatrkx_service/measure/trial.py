@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
@@ -86,20 +86,11 @@ class Trial:
 
     def row(self) -> dict[str, Any]:
         """The trial in numbers: ``RATE_COLUMNS`` but the option, see results/README.md."""
-        n, numbers = len(self.samples), {}
-        if n:
-            begin = self.samples[0].scheduled_ns
-            offered_s = (self.samples[-1].scheduled_ns - begin) / 1e9
-            achieved_s = (max(sample.end_ns for sample in self.samples) - begin) / 1e9
-            numbers = {
-                "offered_evt_s": (n - 1) / offered_s if n > 1 else math.nan,
-                "achieved_evt_s": sum(not s.error for s in self.samples) / achieved_s,
-            }
         return {
             "rate_evt_s": self.rate_evt_s,
-            "offered_evt_s": math.nan,
-            "achieved_evt_s": math.nan,
-            "n_queries": n,
+            "offered_evt_s": _rate([s.scheduled_ns for s in self.samples]),
+            "achieved_evt_s": _rate([s.end_ns for s in self.samples if not s.error]),
+            "n_queries": len(self.samples),
             "n_over": self.n_over,
             "p50_ms": _quantile(self.latencies_ms, 0.5),
             "p99_ms": _quantile(self.latencies_ms, 0.99),
@@ -109,7 +100,14 @@ class Trial:
             "verdict": self.verdict,
             "disturbed": self.disturbed,
             "problem": self.problem,
-        } | numbers
+        }
+
+
+def _rate(moments_ns: Sequence[int]) -> float:
+    """Per second, from the first moment to the last; NaN if they are too few [1/s]."""
+    if len(moments_ns) < 2:
+        return math.nan
+    return (len(moments_ns) - 1) / ((max(moments_ns) - min(moments_ns)) / 1e9)
 
 
 def _quantile(values: np.ndarray, quantile: float) -> float:
