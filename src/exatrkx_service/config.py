@@ -47,6 +47,10 @@ TARGETS = {
         "export_repository",
         "reference",
         "measure",
+        "measure_capacity",
+        "capacity",
+        "capacity_table",
+        "plot_latency_vs_rate",
         "ckf",
         "find_tracks",
     ),
@@ -131,6 +135,12 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: measure.concurrency: {most} clients, but there are {n_samples} samples "
             "(events.n_events × the larger of measure.repetitions and measure.min_blocks); "
             "expected at least one for each client"
+        )
+    load = filled["load"]
+    if load["seconds"] > load["max_seconds"]:
+        raise ConfigError(
+            f"{source}: load.seconds: found {load['seconds']}, expected at most load.max_seconds "
+            f"({load['max_seconds']})"
         )
     server = filled["server"]
     if server["launcher"] == "external" and "urls" not in server:

@@ -362,3 +362,11 @@ def test_no_rule_can_be_the_name_of_an_option(root):
     rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
     assert rules == TARGETS
     assert f'f"{FIGURE_PREFIX}{{figure}}"' in (root / "workflow/rules/plots.smk").read_text()
+
+
+def test_a_rate_lasts_no_longer_than_it_may(config):
+    assert message(put(config, "load.seconds", 61)) == (
+        "load.seconds: found 61, expected at most load.max_seconds (60)"
+    )
+    assert load_config(put(config, "load.seconds", 60), "mine")["load"]["rates"] == []
+    assert message(put(config, "load.rates", [0])).startswith("load.rates[0]: found 0, expected ")

@@ -181,6 +181,21 @@ def measured_settings(option):
     }
 
 
+def capacity_files(kind):
+    """Of each option: the requests ("parquet"), the rates ("csv") or the provenance ("json")."""
+    return [f"{RESULTS}/capacity/{option}.{kind}" for option in OPTIONS]
+
+
+def capacity_settings(option):
+    """What the capacity of an option depends on of the configuration."""
+    measure = ("clients", "warmup_events", "request_timeout_s")
+    return {
+        **{key: config[key] for key in ("pipeline", "server", "load")},
+        "measure": {key: config["measure"][key] for key in measure},
+        "option": config["options"][option],
+    }
+
+
 def stage_settings(wildcards):
     """What one network depends on of the section `train`."""
     train, stage = config["train"], wildcards.stage

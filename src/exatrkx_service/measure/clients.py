@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -30,6 +31,7 @@ from exatrkx_service.measure.load import (
     send,
     take_turn,
 )
+from exatrkx_service.measure.open_loop import Schedule, take_open_turn
 from exatrkx_service.measure.warmup import sweep_until_warm
 from exatrkx_service.options import Option
 from exatrkx_service.pipeline import device as devices
@@ -39,6 +41,7 @@ from exatrkx_service.pipeline.pipeline import Pipeline
 # torch takes seconds, and neither gRPC nor OpenMP survives a fork once it was used.
 _PRELOAD = ["exatrkx_service.measure.clients", "torch", "faiss", "scipy.sparse.csgraph"]
 PATIENCE_S = 0.25
+LEAD_NS = 250_000_000  # a schedule begins so long after all clients were told of it [ns]
 CONTROL_OPTION = Option("S0", "stages", ())
 
 
@@ -58,6 +61,7 @@ class Task:
         url: ``host:port`` of the server; empty if there is none.
         token: what the server wants its clients to know.
         timeout_s: a request that takes longer fails [s].
+        control: whether they send to the control as well.
     """
 
     option: Option
@@ -67,6 +71,7 @@ class Task:
     url: str = ""
     token: str = ""
     timeout_s: float = 60.0
+    control: bool = True
 
     def connect(self) -> Client | None:
         """A connection to the server, if there is one."""
@@ -84,9 +89,10 @@ def make_ready(task: Task) -> Pipelines:
     Returns:
         Makes one client's pipelines, by arm, and its connection.
     """
+    options = {OPTION: task.option} | ({CONTROL: CONTROL_OPTION} if task.control else {})
     placements = {
         arm: Placement(option, task.repository, dict(task.parameters))
-        for arm, option in ((OPTION, task.option), (CONTROL, CONTROL_OPTION))
+        for arm, option in options.items()
     }
 
     def make() -> tuple[dict[str, Pipeline], Client | None]:
@@ -105,8 +111,8 @@ def work(
 ) -> None:
     """One client: answers what it is told through the link, until that is closed.
 
-    It is told ``(name, arguments)``: ``warm`` or ``turn``; it answers ``(True, result)`` or
-    ``(False, error)``.
+    It is told ``(name, arguments)``: ``warm``, ``turn`` or ``open``; it answers
+    ``(True, result)`` or ``(False, error)``.
     """
     connection = None
     # If the owner is gone there is nobody to answer.
@@ -120,7 +126,8 @@ def work(
                 if name == "warm":
                     answer = _warm(client, *arguments, by_arm, events)
                 else:
-                    answer = take_turn(client, *arguments, by_arm, events, counters)
+                    take = take_turn if name == "turn" else take_open_turn
+                    answer = take(client, *arguments, by_arm, events, counters)
                     answer.sent = dict(connection.sent) if connection else {}
         except EOFError:
             raise
@@ -301,8 +308,18 @@ class Crew:
             ClientError: a client ended.
             Exception: what ``check`` raised, or an error of a client that is no failed request.
         """
+        return self._shares(count, check, "turn", list(items), tag)
+
+    def open_turn(self, schedule: Schedule, tag: str, check: Callable[[], None]) -> list[Share]:
+        """All clients send events as they are scheduled, see ``open_loop``; otherwise as ``turn``.
+
+        ``check`` may end it with ``counters.halt``.
+        """
+        return self._shares(len(self.links), check, "open", schedule, tag)
+
+    def _shares(self, count: int, check: Callable[[], None], *message: Any) -> list[Share]:
         self.counters.reset()
-        shares = self._tell(count, check, "turn", list(items), tag)
+        shares = self._tell(count, check, *message)
         for number, share in enumerate(shares):
             self.sent[number] = share.sent
         return shares
@@ -310,6 +327,7 @@ class Crew:
     def _tell(self, count: int, check: Callable[[], None], *message: Any) -> list[Any]:
         for link in self.links[:count]:
             link.send(message)
+        self.counters.begin(time.monotonic_ns() + LEAD_NS)
         return self._answers(count, check)
 
     def _answers(self, count: int, check: Callable[[], None]) -> list[Any]:

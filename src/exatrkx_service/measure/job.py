@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,10 @@ class TracksError(ValueError):
 
 
 class Measurement:
-    """One option, with its server if it needs one; see ``measure`` for the arguments."""
+    """One option, with its server if it needs one; see ``measure`` for the arguments.
+
+    ``control`` says whether the clients are to send to S0 as well.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,9 @@ class Measurement:
         model_repository: Path,
         config: Mapping[str, Any],
         say: Callable[[str], None],
+        control: bool = True,
     ) -> None:
-        self.option = option
+        self.option, self.control = option, control
         self.labels = reference.set_index("event").labels_sha256
         self.pipeline, self.settings = config["pipeline"], config["server"]
         self.plan = config["measure"]
@@ -70,6 +74,7 @@ class Measurement:
         self.clients: list[Client] = []
         self.backlog: Backlog | None = None
         self.crew: Crew | None = None
+        self.began_s = 0.0
         self.facts: dict[str, Any] = {"option": option.name, "server": None}
 
     def start(self, stack: contextlib.ExitStack, work: Path, log: Path, largest: dict) -> None:
@@ -237,6 +242,7 @@ class Measurement:
             self.pipeline,
             **where,
             timeout_s=self.plan["request_timeout_s"],
+            control=self.control,
         )
 
     def server_pids(self) -> list[int] | None:
@@ -247,17 +253,51 @@ class Measurement:
             return None
         return [process.pid for process in host.family(self.server.process.pid)]
 
-    def cells(
-        self, crew: Crew, events: Mapping[int, np.ndarray], first: Sequence[int], seed: int
-    ) -> Iterator[Cell]:
-        """Warms the clients up and measures the cells, one concurrency after the other."""
-        crew.ready(self.check)
-        self.crew = crew
-        failures = crew.warm(first, "first/warm", self.check)
-        if failures:
-            if any(sample.timed_out for sample in failures):
-                self.drain()
-            raise ServerError(f"option {self.option.name}: {failures[0].error}")
+    @contextlib.contextmanager
+    def at_work(
+        self,
+        what: str,
+        count: int,
+        events: Mapping[int, np.ndarray],
+        reference: pd.DataFrame,
+        work: Path,
+        log: Path,
+    ) -> Iterator[Crew]:
+        """Keeps ``count`` clients, and a server if one is needed, all of them warm, for a block.
+
+        Args:
+            what: of the option is measured, for those who wait for it.
+            count: number of clients.
+            events: space points by event number.
+            reference: see ``measure``.
+            work: an empty folder for the server's files.
+            log: file for the server's output.
+        """
+        facts = self.facts
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(only_measurement(f"option {self.option.name}, {what}", self.say))
+            self.began_s = time.monotonic()
+            facts["began"] = datetime.now(UTC).isoformat(timespec="seconds")
+            facts["load_average"] = os.getloadavg()[0]
+            self.start(stack, work, log, tensor_bytes(*reference[[*SIZES]].max().astype(int)))
+            facts["start_s"] = time.monotonic() - self.began_s
+            warm = pick_events(events, self.plan["warmup_events"])
+            self.warm_up(warm)
+            crew = stack.enter_context(clients(self.plan["clients"], count, self.task(), events))
+            crew.ready(self.check)
+            self.crew = crew
+            failures = crew.warm(list(pick_events(warm, N_FIRST)), "first/warm", self.check)
+            if failures:
+                if any(sample.timed_out for sample in failures):
+                    self.drain()
+                raise ServerError(f"option {self.option.name}: {failures[0].error}")
+            facts["warmup_s"] = time.monotonic() - self.began_s - facts["start_s"]
+            yield crew
+            self.check()
+        facts["affinity_after"] = sorted(os.sched_getaffinity(0))
+
+    def cells(self, crew: Crew, events: Mapping[int, np.ndarray], seed: int) -> Iterator[Cell]:
+        """Measures the cells, one concurrency after the other."""
         pids = self.server_pids()
         measuring = Measuring(crew, events, self.plan, pids, self.check, self.drain)
         for concurrency in self.plan["concurrency"]:
@@ -339,24 +379,11 @@ def measure(
     facts, plan = job.facts, config["measure"]
     facts |= {"round": round_number, "limits": host.limits(), "clients": plan["clients"]}
     cells: list[Cell] = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(only_measurement(f"option {option.name}, round {round_number}", say))
-        begin = time.monotonic()
-        facts["began"] = datetime.now(UTC).isoformat(timespec="seconds")
-        facts["load_average"] = os.getloadavg()[0]
-        largest = tensor_bytes(*reference[[*SIZES]].max().astype(int))
-        job.start(stack, work, log, largest)
-        facts["start_s"] = time.monotonic() - begin
-        warm = pick_events(events, plan["warmup_events"])
-        job.warm_up(warm)
-        most = max(plan["concurrency"])
-        crew = stack.enter_context(clients(plan["clients"], most, job.task(), events))
-        first = list(pick_events(warm, N_FIRST))
-        for cell in job.cells(crew, events, first, round_number):
+    most = max(plan["concurrency"])
+    with job.at_work(f"round {round_number}", most, events, reference, work, log) as crew:
+        for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)
-        facts["warmup_s"] = time.monotonic() - begin - facts["start_s"] - facts["timed_s"]
-        job.check()
     server = job.server
     requests: dict[str, Request] | None = {}
     journals: dict[str, Any] = {}
@@ -376,6 +403,5 @@ def measure(
         same_clock=server.same_clock if server else True,
         native=server.native if server else (),
     )
-    facts["affinity_after"] = sorted(os.sched_getaffinity(0))
-    facts["wall_s"] = time.monotonic() - begin
+    facts["wall_s"] = time.monotonic() - job.began_s
     return rows, tidy_blocks(cells, option.name, round_number), facts

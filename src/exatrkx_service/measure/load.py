@@ -7,6 +7,7 @@ import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ class Sample:
             busy and is recorded because it failed.
         client: from 0.
         request_id: prefix of the ids of its requests to the server.
+        scheduled_ns: when it was to be sent, monotonic clock; 0 in a closed loop, where it is sent
+            whenever its client is free.
         start_ns, duration_ns: of the whole event, monotonic clock.
         cpu_ns: CPU time that the client's process spent meanwhile, on whatever.
         laps: its parts, as the client timed them; empty if it failed.
@@ -51,6 +54,7 @@ class Sample:
     repetition: int
     client: int
     request_id: str
+    scheduled_ns: int = 0
     start_ns: int = 0
     duration_ns: int = 0
     cpu_ns: int = 0
@@ -63,6 +67,11 @@ class Sample:
     def end_ns(self) -> int:
         """When it was done, monotonic clock."""
         return self.start_ns + self.duration_ns
+
+    @property
+    def latency_ns(self) -> int:
+        """In an open loop: from the time it was scheduled for, so that no wait is left out [ns]."""
+        return self.end_ns - self.scheduled_ns
 
 
 def hash_labels(labels: np.ndarray) -> str:
@@ -103,7 +112,10 @@ class Counters:
     """What the clients of a turn share, be they threads or processes."""
 
     def __init__(self) -> None:
-        self._taken, self._finished, self._halted = (PROCESSES.Value("q", 0) for _ in range(3))
+        new = partial(PROCESSES.Value, "q", 0)
+        self._taken, self._finished, self._over, self._began, self._halted = (
+            new() for _ in range(5)
+        )
 
     def take(self) -> int:
         """The number of the next event, from 0; each is given once."""
@@ -111,8 +123,11 @@ class Counters:
             self._taken.value += 1
             return self._taken.value - 1
 
-    def finish(self) -> None:
-        """One of the events that count is done."""
+    def finish(self, over: bool = False) -> None:
+        """One of the events that count is done; it may have taken longer than a limit."""
+        if over:
+            with self._over.get_lock():
+                self._over.value += 1
         with self._finished.get_lock():
             self._finished.value += 1
 
@@ -120,17 +135,32 @@ class Counters:
         """How many of them are."""
         return self._finished.value
 
-    def halt(self) -> None:
-        """No client is to send another event."""
-        self._halted.value = 1
+    def over(self) -> int:
+        """How many of those took longer than the limit."""
+        return self._over.value
 
-    def halted(self) -> bool:
-        """Whether that was said."""
-        return bool(self._halted.value)
+    def begin(self, at_ns: int) -> None:
+        """The schedule of an open loop begins then, on the monotonic clock."""
+        self._began.value = at_ns
+
+    def began_ns(self) -> int:
+        """When it begins; 0 as long as that was not said."""
+        return self._began.value
+
+    def halt(self, after_ns: int = 0) -> None:
+        """No client is to send another event; in an open loop, none scheduled after that time."""
+        self._halted.value = max(1, after_ns)
+
+    def halted(self, scheduled_ns: int | None = None) -> bool:
+        """Whether that was said, of an event that is scheduled for that time."""
+        if scheduled_ns is None:
+            return bool(self._halted.value)
+        return 0 < self._halted.value < scheduled_ns
 
     def reset(self) -> None:
         """Makes ready for the next turn."""
-        self._taken.value = self._finished.value = self._halted.value = 0
+        for value in (self._taken, self._finished, self._over, self._began, self._halted):
+            value.value = 0
 
 
 @dataclass

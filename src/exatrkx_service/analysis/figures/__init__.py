@@ -6,6 +6,7 @@ import os
 # being imported.
 os.environ["MPLBACKEND"] = "agg"
 
+from exatrkx_service.analysis.figures.capacity import latency_vs_rate
 from exatrkx_service.analysis.figures.cost import comparison, overhead
 from exatrkx_service.analysis.figures.display import event_display
 from exatrkx_service.analysis.figures.resources import resources
@@ -34,6 +35,7 @@ __all__ = [
     "fake_and_duplicate_rates",
     "latency_distribution",
     "latency_vs_concurrency",
+    "latency_vs_rate",
     "learning_curves",
     "name_cells",
     "overhead",

@@ -1,0 +1,66 @@
+"""The tables of the open loop: each option's capacity, and what was found at each rate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same
+from exatrkx_service.options import natural_key
+
+CAPACITY_COLUMNS = (
+    *("option", "limit_ms", "quantile", "capacity_evt_s", "low_evt_s", "high_evt_s", "certified"),
+    *("n_queries", "n_over", "p50_ms", "p99_ms", "dispatch_p99_ms", "reason"),
+)
+
+
+def check_capacity(
+    requests: Iterable[Path | str], reference: Path | str, settings: Mapping[str, Any]
+) -> None:
+    """Checks that all capacities are of the reference's inputs, and of this configuration.
+
+    Args:
+        requests: the Parquet files of the requests, ``capacity/<option>.parquet``.
+        reference: the Parquet file of the reference.
+        settings: of each option, what its capacity depends on of the configuration.
+
+    Raises:
+        IdentityError: a file is of other events, networks, models or settings.
+    """
+    expected = attributes_of(reference).get(INPUTS, {})
+    for path in map(Path, requests):
+        found = attributes_of(path)
+        check_same(found.get(INPUTS, {}), expected, str(path), str(reference))
+        check_same(found.get(SETTINGS, {}), settings[path.stem], str(path), "the configuration")
+
+
+def capacity_table(provenance: Iterable[Path | str]) -> pd.DataFrame:
+    """One row per option, in natural order, with the columns ``CAPACITY_COLUMNS``.
+
+    Args:
+        provenance: the provenance of each option's job, ``capacity/<option>.json``.
+    """
+    rows = [json.loads(Path(path).read_text())["job"]["capacity"] for path in provenance]
+    rows.sort(key=lambda row: natural_key(row["option"]))
+    return pd.DataFrame(rows, columns=[*CAPACITY_COLUMNS])
+
+
+def rates_table(files: Iterable[Path | str]) -> pd.DataFrame:
+    """The rates of all options, see ``measure.trial.Trial.row``: one row per option and rate."""
+    table = pd.concat([pd.read_csv(path) for path in files], ignore_index=True)
+    order = table.option.map(natural_key)
+    return table.iloc[sorted(table.index, key=lambda i: (order[i], table.rate_evt_s[i]))]
+
+
+def read_capacity(path: Path | str) -> pd.DataFrame:
+    """Reads ``capacity.csv``; a reason that is empty is no missing one."""
+    return pd.read_csv(path).fillna({"reason": ""})
+
+
+def read_rates(path: Path | str) -> pd.DataFrame:
+    """Reads ``capacity_rates.csv``; likewise."""
+    return pd.read_csv(path).fillna({"disturbed": "", "problem": ""})
