@@ -47,6 +47,8 @@ TARGETS = {
         "export_repository",
         "reference",
         "measure",
+        "agreement",
+        "measure_agreement",
         "ckf",
         "find_tracks",
     ),

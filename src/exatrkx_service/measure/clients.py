@@ -19,6 +19,7 @@ import numpy as np
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
+from exatrkx_service.measure.calls import Calls, send_calls
 from exatrkx_service.measure.load import (
     CONTROL,
     OPTION,
@@ -51,7 +52,7 @@ class Task:
     """What a client needs to send events, for the option and for its control.
 
     Attributes:
-        option: the service option.
+        option: the service option; None for clients that send requests to single models alone.
         repository: folder that holds the exported networks.
         parameters: the ``pipeline`` section of the configuration.
         protocol: ``grpc`` or ``http``.
@@ -60,7 +61,7 @@ class Task:
         timeout_s: a request that takes longer fails [s].
     """
 
-    option: Option
+    option: Option | None
     repository: Path
     parameters: Mapping[str, Any]
     protocol: str = "grpc"
@@ -84,9 +85,10 @@ def make_ready(task: Task) -> Pipelines:
     Returns:
         Makes one client's pipelines, by arm, and its connection.
     """
+    arms = {OPTION: task.option, CONTROL: CONTROL_OPTION} if task.option else {}
     placements = {
         arm: Placement(option, task.repository, dict(task.parameters))
-        for arm, option in ((OPTION, task.option), (CONTROL, CONTROL_OPTION))
+        for arm, option in arms.items()
     }
 
     def make() -> tuple[dict[str, Pipeline], Client | None]:
@@ -105,8 +107,8 @@ def work(
 ) -> None:
     """One client: answers what it is told through the link, until that is closed.
 
-    It is told ``(name, arguments)``: ``warm`` or ``turn``; it answers ``(True, result)`` or
-    ``(False, error)``.
+    It is told ``(name, arguments)``: ``warm``, ``turn`` or ``call``; it answers ``(True, result)``
+    or ``(False, error)``.
     """
     connection = None
     # If the owner is gone there is nobody to answer.
@@ -119,6 +121,8 @@ def work(
                 name, *arguments = link.recv()
                 if name == "warm":
                     answer = _warm(client, *arguments, by_arm, events)
+                elif name == "call":
+                    answer = send_calls(client, *arguments, connection)
                 else:
                     answer = take_turn(client, *arguments, by_arm, events, counters)
                     answer.sent = dict(connection.sent) if connection else {}
@@ -306,6 +310,16 @@ class Crew:
         for number, share in enumerate(shares):
             self.sent[number] = share.sent
         return shares
+
+    def call(
+        self, count: int, calls: Calls, tag: str, check: Callable[[], None]
+    ) -> list[np.ndarray]:
+        """The first ``count`` clients send requests to one model, see ``calls.send_calls``.
+
+        Returns:
+            Per client, the times of its requests.
+        """
+        return self._tell(count, check, "call", calls, tag)
 
     def _tell(self, count: int, check: Callable[[], None], *message: Any) -> list[Any]:
         for link in self.links[:count]:

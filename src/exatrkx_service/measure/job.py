@@ -20,6 +20,7 @@ from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
 from exatrkx_service.measure.clients import Crew, Task, clients
+from exatrkx_service.measure.floor import measure_floor, null_model
 from exatrkx_service.measure.load import OPTION, hash_labels
 from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.measure.rows import SIZES, tidy, tidy_blocks
@@ -32,7 +33,7 @@ from exatrkx_service.measure.statistics import (
 )
 from exatrkx_service.measure.trace import Request, read_trace
 from exatrkx_service.measure.warmup import in_threads, pick_events, sweep_until_warm
-from exatrkx_service.options import ENSEMBLE, STAGES, Option
+from exatrkx_service.options import ENSEMBLE, NULL, STAGES, Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -247,10 +248,8 @@ class Measurement:
             return None
         return [process.pid for process in host.family(self.server.process.pid)]
 
-    def cells(
-        self, crew: Crew, events: Mapping[int, np.ndarray], first: Sequence[int], seed: int
-    ) -> Iterator[Cell]:
-        """Warms the clients up and measures the cells, one concurrency after the other."""
+    def warm_clients(self, crew: Crew, first: Sequence[int]) -> None:
+        """Waits for the clients and warms them up."""
         crew.ready(self.check)
         self.crew = crew
         failures = crew.warm(first, "first/warm", self.check)
@@ -258,6 +257,21 @@ class Measurement:
             if any(sample.timed_out for sample in failures):
                 self.drain()
             raise ServerError(f"option {self.option.name}: {failures[0].error}")
+
+    def find_floor(self, crew: Crew, typical: Mapping[str, int]) -> None:
+        """What the clients cost at a model that computes nothing, see ``floor``."""
+        if self.server is None:
+            return
+        counts = sorted({1, max(self.plan["concurrency"])})
+        with null_model(self.server) as there:
+            if there:
+                steps = self.placement.pipeline(None).steps
+                self.facts["driver"] = measure_floor(crew, steps, typical, counts, self.check)
+            else:
+                self.facts["driver"] = f"not measured: the server has no model {NULL}"
+
+    def cells(self, crew: Crew, events: Mapping[int, np.ndarray], seed: int) -> Iterator[Cell]:
+        """Measures the cells, one concurrency after the other."""
         pids = self.server_pids()
         measuring = Measuring(crew, events, self.plan, pids, self.check, self.drain)
         for concurrency in self.plan["concurrency"]:
@@ -352,7 +366,9 @@ def measure(
         most = max(plan["concurrency"])
         crew = stack.enter_context(clients(plan["clients"], most, job.task(), events))
         first = list(pick_events(warm, N_FIRST))
-        for cell in job.cells(crew, events, first, round_number):
+        job.warm_clients(crew, first)
+        job.find_floor(crew, tensor_bytes(*reference[[*SIZES]].median().astype(int)))
+        for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)
         facts["warmup_s"] = time.monotonic() - begin - facts["start_s"] - facts["timed_s"]
