@@ -26,4 +26,4 @@ with logged(snakemake.log[0]) as tell:
             Path(snakemake.log.server),
             tell,
         )
-    table.to_csv(snakemake.output[0], index=False)
+    table.round(4).to_csv(snakemake.output[0], index=False)

@@ -74,7 +74,8 @@ def row_of(
     for place, (name, unit) in enumerate(QUANTITIES.items()):
         values = {who: np.array([pair[who][place] for pair in pairs]) for who in (OURS, THEIRS)}
         row |= {f"{who}_{unit}": trimmed_mean(own).value for who, own in values.items()}
-        ratio = trimmed_mean(values[OURS] / values[THEIRS])
+        # Of the logarithms: which of the two is above the line must not matter.
+        ratio = np.exp(trimmed_mean(np.log(values[OURS] / values[THEIRS])))
         row |= {f"{name}_ratio{edge}": value for edge, value in zip(EDGES, ratio, strict=True)}
     return row | {"n_windows": len(pairs), "reason": reason}
 
