@@ -33,7 +33,7 @@ def test_the_drivers_are_compared(checkout):
     assert table.reason.isna().all() and (table.n_windows == 3).all()
     numbers = table.drop(columns=["model", "reason"])
     assert (numbers > 0).all(axis=None)
-    assert "null, 2 clients, ours / theirs: p50 " in output
+    assert "null_model, 2 clients, ours / theirs: p50 " in output
     assert not checkout.servers()
 
 
