@@ -1,6 +1,6 @@
 # ExaTrkX as a Service: what does track finding cost when a server does it?
-# Targets: all (default), events, train, export, reference, S0 ... S5, capacity, serve, ckf, physics,
-# aggregate, plots, report.
+# Targets: all (default), events, train, export, reference, S0 ... S5, capacity, agreement, serve, ckf,
+# physics, aggregate, plots, report.
 
 from snakemake.utils import min_version
 
@@ -19,6 +19,7 @@ include: "workflow/rules/events.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/capacity.smk"
+include: "workflow/rules/agreement.smk"
 include: "workflow/rules/serve.smk"
 include: "workflow/rules/baseline.smk"
 include: "workflow/rules/physics.smk"

@@ -51,6 +51,8 @@ TARGETS = {
         "capacity",
         "capacity_table",
         "plot_latency_vs_rate",
+        "agreement",
+        "measure_agreement",
         "ckf",
         "find_tracks",
     ),

@@ -11,6 +11,7 @@ STAGES = ("embedding", "building", "filtering", "gnn", "labeling")
 NETWORKS = ("embedding", "filtering", "gnn")  # the stages with trained weights
 ENSEMBLE = "exatrkx"
 FUSED = "pipeline"
+NULL = "null_model"  # computes nothing; in a CSV file `null` would be read as no value
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ import pytest
 
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
-    *("all", "events", "train", "export", "reference", "ckf", "physics"),
+    *("all", "events", "train", "export", "reference", "agreement", "ckf", "physics"),
     *("aggregate", "plots", "report", "capacity"),
 ]
 

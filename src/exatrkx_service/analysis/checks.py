@@ -23,7 +23,7 @@ SUM_TOLERANCE = 0.001
 # Of each job its own.
 JOB_KEYS = (
     *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
-    *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models"),
+    *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models", "driver"),
 )
 AFFINITIES = "affinities"  # per process, and its name is its job's own
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine

@@ -20,6 +20,7 @@ import numpy as np
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
+from exatrkx_service.measure.calls import Calls, send_calls
 from exatrkx_service.measure.load import (
     CONTROL,
     OPTION,
@@ -54,7 +55,7 @@ class Task:
     """What a client needs to send events, for the option and for its control.
 
     Attributes:
-        option: the service option.
+        option: the service option; None for clients that send requests to single models alone.
         repository: folder that holds the exported networks.
         parameters: the ``pipeline`` section of the configuration.
         protocol: ``grpc`` or ``http``.
@@ -64,7 +65,7 @@ class Task:
         control: whether they send to the control as well.
     """
 
-    option: Option
+    option: Option | None
     repository: Path
     parameters: Mapping[str, Any]
     protocol: str = "grpc"
@@ -89,7 +90,9 @@ def make_ready(task: Task) -> Pipelines:
     Returns:
         Makes one client's pipelines, by arm, and its connection.
     """
-    options = {OPTION: task.option} | ({CONTROL: CONTROL_OPTION} if task.control else {})
+    options = {OPTION: task.option} if task.option else {}
+    if task.control:
+        options[CONTROL] = CONTROL_OPTION
     placements = {
         arm: Placement(option, task.repository, dict(task.parameters))
         for arm, option in options.items()
@@ -111,7 +114,7 @@ def work(
 ) -> None:
     """One client: answers what it is told through the link, until that is closed.
 
-    It is told ``(name, arguments)``: ``warm``, ``turn`` or ``open``; it answers
+    It is told ``(name, arguments)``: ``warm``, ``turn``, ``open`` or ``call``; it answers
     ``(True, result)`` or ``(False, error)``.
     """
     connection = None
@@ -125,6 +128,8 @@ def work(
                 name, *arguments = link.recv()
                 if name == "warm":
                     answer = _warm(client, *arguments, by_arm, events)
+                elif name == "call":
+                    answer = send_calls(client, *arguments, connection)
                 else:
                     take = take_turn if name == "turn" else take_open_turn
                     answer = take(client, *arguments, by_arm, events, counters)
@@ -323,6 +328,16 @@ class Crew:
         for number, share in enumerate(shares):
             self.sent[number] = share.sent
         return shares
+
+    def call(
+        self, count: int, calls: Calls, tag: str, check: Callable[[], None]
+    ) -> list[np.ndarray]:
+        """The first ``count`` clients send requests to one model, see ``calls.send_calls``.
+
+        Returns:
+            Per client, the times of its requests.
+        """
+        return self._tell(count, check, "call", calls, tag)
 
     def _tell(self, count: int, check: Callable[[], None], *message: Any) -> list[Any]:
         for link in self.links[:count]:

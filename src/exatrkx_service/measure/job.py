@@ -20,6 +20,7 @@ from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
 from exatrkx_service.measure.clients import Crew, Task, clients
+from exatrkx_service.measure.floor import measure_floor, null_model
 from exatrkx_service.measure.load import OPTION, hash_labels
 from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.measure.rows import SIZES, tidy, tidy_blocks
@@ -32,7 +33,7 @@ from exatrkx_service.measure.statistics import (
 )
 from exatrkx_service.measure.trace import Request, read_trace
 from exatrkx_service.measure.warmup import in_threads, pick_events, sweep_until_warm
-from exatrkx_service.options import ENSEMBLE, STAGES, Option
+from exatrkx_service.options import ENSEMBLE, NULL, STAGES, Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -296,6 +297,18 @@ class Measurement:
             self.check()
         facts["affinity_after"] = sorted(os.sched_getaffinity(0))
 
+    def find_floor(self, crew: Crew, typical: Mapping[str, int]) -> None:
+        """What the clients cost at a model that computes nothing, see ``floor``."""
+        if self.server is None:
+            return
+        counts = sorted({1, max(self.plan["concurrency"])})
+        with null_model(self.server) as there:
+            if there:
+                steps = self.placement.pipeline(None).steps
+                self.facts["driver"] = measure_floor(crew, steps, typical, counts, self.check)
+            else:
+                self.facts["driver"] = f"not measured: the server has no model {NULL}"
+
     def cells(self, crew: Crew, events: Mapping[int, np.ndarray], seed: int) -> Iterator[Cell]:
         """Measures the cells, one concurrency after the other."""
         pids = self.server_pids()
@@ -381,6 +394,7 @@ def measure(
     cells: list[Cell] = []
     most = max(plan["concurrency"])
     with job.at_work(f"round {round_number}", most, events, reference, work, log) as crew:
+        job.find_floor(crew, tensor_bytes(*reference[[*SIZES]].median().astype(int)))
         for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)

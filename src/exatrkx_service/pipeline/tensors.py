@@ -39,6 +39,10 @@ DTYPES: dict[str, type] = {
     "filtered_edges": np.int64,  # (2, F), inner to outer space point
     "edge_scores": np.float32,  # (F,), in [0, 1]
     "labels": np.int64,  # (N,), -1 where the space point belongs to no track
+    # Of the model that computes nothing.
+    "payload": np.float32,  # (P,)
+    "answer_size": np.int64,  # (1,)
+    "answer": np.float32,  # (answer_size,)
 }
 
 SPECS: dict[str, StageSpec] = {
@@ -48,6 +52,8 @@ SPECS: dict[str, StageSpec] = {
     "gnn": StageSpec(("space_points", "filtered_edges"), "edge_scores"),
     "labeling": StageSpec(("space_points", "filtered_edges", "edge_scores"), "labels"),
 }
+
+NULL_SPEC = StageSpec(("payload", "answer_size"), "answer")
 
 
 def to_numpy(array: Any) -> np.ndarray:

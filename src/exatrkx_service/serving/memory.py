@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from exatrkx_service.options import ENSEMBLE, FUSED
+from exatrkx_service.options import ENSEMBLE, FUSED, NULL
 from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving.guard import SHARED_MEMORY
 from exatrkx_service.serving.health import ServerError
@@ -43,7 +43,7 @@ def needed_bytes(models: Sequence[str], instances: int, tensors: Mapping[str, in
     for model in set(models) - {ENSEMBLE}:
         spec = SPECS.get(model)
         names = (*spec.inputs, spec.output) if spec else ("space_points", "labels")
-        assert spec or model == FUSED, model
+        assert spec or model in (FUSED, NULL), model
         # Pools grow by whole steps, and inputs and outputs lie in them at the same time.
         total += POOL * (1 + -(-sum(tensors[name] for name in names) // POOL))
     return total * instances

@@ -8,11 +8,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from exatrkx_service.options import NULL
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import LocalStep
 from exatrkx_service.pipeline.stages import make_stage
 from exatrkx_service.pipeline.stopwatch import Stopwatch
-from exatrkx_service.pipeline.tensors import SPECS
+from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS
 from exatrkx_service.serving.journal import CONVERT, Journal
 
 
@@ -89,3 +92,19 @@ class StageModel(ServedModel):
         """Runs the stages."""
         for step in self.steps:
             step(tensors, watch, "")
+
+
+class NullModel(ServedModel):
+    """Computes nothing, and answers as the stages do: what is left is what a request costs."""
+
+    inputs, output = NULL_SPEC.inputs, NULL_SPEC.output
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Makes the process ready with the parameter ``threads`` of ``config.pbtxt``."""
+        entries = json.loads(args["model_config"])["parameters"]
+        self.start(args["model_name"], int(entries["threads"]["string_value"]))
+
+    def compute(self, tensors: dict[str, Any], watch: Stopwatch) -> None:
+        """Makes as many numbers as the request asks for."""
+        tensors[self.output] = np.zeros(int(tensors["answer_size"][0]), np.float32)
+        watch.lap(NULL, "compute")

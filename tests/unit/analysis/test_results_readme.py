@@ -10,6 +10,7 @@ from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
 from exatrkx_service.analysis.summary import COST_COLUMNS, SUMMARY_COLUMNS
 from exatrkx_service.analysis.timings import BLOCK_COLUMNS, COLUMNS, REFERENCE_COLUMNS
 from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
+from exatrkx_service.measure.agreement import AGREEMENT_COLUMNS
 from exatrkx_service.models.training import CURVE_COLUMNS
 from exatrkx_service.tracking.method import COLUMNS as METHOD_COLUMNS
 
@@ -29,6 +30,7 @@ from exatrkx_service.tracking.method import COLUMNS as METHOD_COLUMNS
         ("baseline/times.parquet", TIME_COLUMNS),
         ("models/<stage>.curve.csv", CURVE_COLUMNS),
         ("models/cuts.csv", CUTS_COLUMNS),
+        ("agreement.csv", AGREEMENT_COLUMNS),
     ],
 )
 def test_every_column_is_described(root, file, columns):
