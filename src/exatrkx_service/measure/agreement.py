@@ -243,6 +243,7 @@ def measure_agreement(
             protocol,
             url,
             timeout_s=plan["request_timeout_s"],
+            control=False,
         )
         crew = stack.enter_context(clients(plan["clients"], max(plan["concurrency"]), task, events))
         crew.ready(server.check_alive)
