@@ -139,17 +139,17 @@ def result(option: str, found: Search, load: Mapping[str, Any]) -> dict[str, Any
 def _doubt(found: Search, load: Mapping[str, Any]) -> str:
     """Why a capacity is not certified; empty if it is."""
     low, high = found.low, found.high
+    doubts = []
     if low is None:
-        lowest = min(found.trials, key=lambda trial: trial.rate_evt_s)
-        told = "exceeded" if lowest.verdict == OVER else "not certain to hold"
-        return (
-            f"the limit is {told} at {lowest.rate_evt_s:.4g}/s ({lowest.n_over} of "
-            f"{len(lowest.samples)} requests over it), and load.max_seconds is too short for a "
+        high = min(found.trials, key=lambda trial: trial.rate_evt_s)
+        told = "exceeded" if high.verdict == OVER else "not certain to hold"
+        doubts.append(
+            f"the limit is {told} at {high.rate_evt_s:.4g}/s ({high.n_over} of "
+            f"{len(high.samples)} requests over it), and load.max_seconds is too short for a "
             "lower rate"
         )
     if high is None:
         return f"the limit is not exceeded for certain at any rate up to {HIGHEST_EVT_S:g}/s"
-    doubts = []
     if high.client_limited:
         doubts.append(
             f"at {high.rate_evt_s:.4g}/s requests waited for one of the {load['clients']} clients: "
@@ -217,7 +217,8 @@ def measure_capacity(
         for rate in load["rates"]:
             if not found.problem and rate not in found.rates:
                 more.append(run(rate))
-                found.problem = more[-1].problem
+                if more[-1].problem:
+                    found.problem = f"at {rate:.4g}/s: {more[-1].problem}"
         job.facts["timed_s"] = time.monotonic() - begin
     job.facts["capacity"] = result(option.name, found, load)
     job.facts["wall_s"] = time.monotonic() - job.began_s
