@@ -65,7 +65,8 @@ def gnn(folder, layer=GRPC, **changes):
 
 def sample(start, duration, stage):
     laps = [Lap(stage, "serialise", start - 10, 10), Lap(stage, "request", start, duration)]
-    return Sample("option", 3, 0, 0, "c1/3/0", start - 10, duration + 10, laps=laps)
+    when = {"start_ns": start - 10, "duration_ns": duration + 10}
+    return Sample("option", 3, 0, 0, "c1/3/0", **when, laps=laps)
 
 
 def noted(**models):
