@@ -14,7 +14,7 @@ from conftest import SMOKE, assert_nothing_left
 
 from exatrkx_service.measure.lock import LOCKS
 
-LONG = ("--config", "measure={repetitions: 1000}")
+LONG = ("--config", "measure={max_seconds: 1000, precision: 1e-6}")
 AGAIN = ("--forcerun", "measure", *SMOKE, *LONG)
 
 

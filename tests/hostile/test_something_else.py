@@ -143,7 +143,7 @@ def test_two_configurations_do_not_disturb_each_other(copy_of_smoke):
     [
         ("events={hnl: {ctau_mm: 100.0, mass_gev: 15.0}}",),
         ("pipeline={filter_cut: 8e-3}",),
-        ("measure={repetitions: 2.0}", "results=results/smoke/"),
+        ("measure={min_blocks: 3.0}", "results=results/smoke/"),
         ("options={S3: {serve: [labeling, gnn, filtering, building, embedding]}}",),
     ],
 )

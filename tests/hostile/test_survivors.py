@@ -34,16 +34,18 @@ def test_an_option_with_failed_requests_has_no_numbers(failing):
     summary = pd.read_csv(results / "summary.csv").set_index(["option", "concurrency"])
     for clients in (1, 2):
         row = summary.loc["S2", clients]
-        assert row.verdict == "invalid" and row.n_failed == 4
-        assert row.reason.startswith("4 of 10 requests failed") and "no room" in row.reason
+        assert row.verdict == "invalid" and row.n_failed >= 2
+        assert row.reason.startswith(f"{row.n_failed:.0f} of ") and "no room" in row.reason
         numbers = [c for c in row.index if c.endswith("_ms") or c.endswith("_evt_s")]
         assert row[[*numbers, "slowdown_vs_S0"]].isna().all()
         assert summary.loc["S0", clients].mean_ms > 0
     assert "S2" not in set(pd.read_csv(results / "breakdown.csv").option)
-    assert pd.read_csv(results / "cost.csv").empty
+    assert "S2" not in set(pd.read_csv(results / "cost.csv").option)
     samples = pd.read_parquet(results / "timings/S2/round1.parquet")
     failed = samples[samples.status == "failed"]
-    assert len(failed) == 8 and failed.error.str.contains("no room for this event").all()
+    assert len(failed) >= 4 and failed.error.str.contains("no room for this event").all()
+    # The control beside it did not fail.
+    assert set(failed.arm) == {"option"} and set(samples.arm) == {"option", "control"}
 
 
 def test_a_time_that_no_request_can_keep(checkout):
@@ -56,5 +58,5 @@ def test_a_time_that_no_request_can_keep(checkout):
 
 def test_more_clients_than_samples(checkout):
     output = checkout.run("S0", *SMOKE, "--config", "measure={concurrency: [64]}", fails=True)
-    assert "measure.concurrency: 64 clients, but there are 10 samples" in output
+    assert "measure.concurrency: 64 clients, but there are 15 samples" in output
     assert "Job " not in output

@@ -264,7 +264,9 @@ class Cluster:
             "SelectTypeParameters=CR_CPU_Memory",
             "ReturnToService=2",
             "SlurmdParameters=config_overrides",  # more CPUs than the machine has
-            "SchedulerParameters=batch_sched_delay=0,bf_interval=5,sched_min_interval=0",
+            # Each change is looked at as soon as it comes, and all else every other second.
+            "SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,sched_interval=2,"
+            "bf_interval=1",
             "KillWait=30",
             "MinJobAge=300",  # Slurm's own default, which a centre has as well
             "MessageTimeout=30",

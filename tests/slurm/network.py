@@ -5,6 +5,7 @@ The addresses are of 198.18.0.0/15, which is set aside for benchmarks and routed
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ PREFIX = "exatrkx-"  # of all names of namespaces and devices
 BRIDGE = f"{PREFIX}br"
 CONTROLLER = "198.18.77.1"
 STATE = Path("/run/exatrkx-slurm")  # all files of the test cluster
+# By which a measurement keeps others on its machine waiting, see exatrkx_service.measure.lock.
+LOCK = Path(f"/tmp/exatrkx-service-{os.getuid()}.lock")
 
 
 def address(node: str) -> str:
@@ -30,12 +33,26 @@ def namespace(node: str) -> str:
 
 
 def inside(node: str, *command: str) -> list[str]:
-    """A command line that runs a command on a node: its network, its host name, its /etc/hosts."""
-    begin = 'hostname "$0" && mount --bind "$1" /etc/hosts && shift && exec "$@"'
+    """A command line that runs a command on a node.
+
+    A node has its own network, host name and /etc/hosts, and as a machine of its own a lock of its
+    own: its measurements wait for no other node's, and for none of those outside the cluster.
+    """
+    begin = (
+        'hostname "$0" && mount --bind "$1" /etc/hosts && mount --bind "$2" "$3" && shift 3 &&'
+        ' exec "$@"'
+    )
     return [
         *("nsenter", f"--net=/run/netns/{namespace(node)}", "unshare", "--uts", "--mount"),
-        *("sh", "-c", begin, node, str(STATE / f"hosts-{node}"), *command),
+        *("sh", "-c", begin, node, str(STATE / f"hosts-{node}")),
+        *(str(STATE / f"lock-{node}"), str(LOCK), *command),
     ]
+
+
+def with_lock(lock: Path, *command: str) -> list[str]:
+    """A command line that runs a command outside the cluster with a lock of its own."""
+    begin = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", begin, str(lock), str(LOCK), *command]
 
 
 def ip(*arguments: str) -> str:
@@ -65,6 +82,7 @@ def create(nodes: list[str], controller: str, *, delayed: bool) -> None:
     ip("link", "add", BRIDGE, "type", "bridge")
     ip("address", "add", f"{CONTROLLER}/24", "dev", BRIDGE)
     ip("link", "set", BRIDGE, "up")
+    LOCK.touch(mode=0o600)
     for node in nodes:
         name, outer = namespace(node), f"{PREFIX}{node}"
         ip("netns", "add", name)
@@ -77,6 +95,7 @@ def create(nodes: list[str], controller: str, *, delayed: bool) -> None:
         other = slow_address if delayed else address
         hosts += [f"{other(each)} {each}" for each in nodes if each != node]
         (STATE / f"hosts-{node}").write_text("\n".join(hosts) + "\n")
+        (STATE / f"lock-{node}").touch(mode=0o600)
 
 
 def remove() -> None:

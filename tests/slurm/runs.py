@@ -10,8 +10,8 @@ import pandas as pd
 import psutil
 from network import namespaces, pids
 
-# Slurm is asked for the state of the jobs sooner than the profiles do.
-SOON = ("--slurm-init-seconds-before-status-checks", "1")
+# Slurm is asked for the state of the jobs sooner than the profiles do; see ``soon`` as well.
+SOON = ("--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "1")
 PROFILE = ("--profile", "slurm", *SOON)
 SMOKE = ("--configfile", "config/smoke.yaml")
 

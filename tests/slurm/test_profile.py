@@ -49,7 +49,7 @@ def assert_gives_the_same(there, here):
     assert not servers() and not queue()
 
 
-def test_the_smoke_benchmark_gives_what_it_gives_locally(on_slurm, smoke):
+def test_the_smoke_benchmark_gives_what_it_gives_locally(smoke, on_slurm):
     assert_gives_the_same(on_slurm.first, smoke)
 
 
@@ -89,12 +89,11 @@ def test_rounds_are_interleaved(on_slurm):
     assert_alone(jobs, measurements)
 
 
-def test_no_accounting(plain_cluster, make_checkout, smoke):
+def test_no_accounting(plain_cluster, smoke_runs):
     """The same on a cluster without accounting, where sacct has nothing to say."""
-    checkout = make_checkout()
-    output = checkout.run(*PROFILE, *SMOKE)
-    assert output.count("has been submitted with SLURM jobid") > len(OPTIONS)
-    assert_gives_the_same(checkout, smoke)
+    here, there = smoke_runs
+    assert there.output.count("has been submitted with SLURM jobid") > len(OPTIONS)
+    assert_gives_the_same(there, here)
 
 
 def test_no_program_sacct(plain_cluster, make_checkout, tmp_path):

@@ -21,7 +21,8 @@ def small(smoke, config, tmp_path, monkeypatch):
     Its ``config`` may be changed before.
     """
     monkeypatch.chdir(smoke.folder)
-    config["measure"] |= {"concurrency": [2], "repetitions": 2, "warmup_events": 3}
+    config["measure"] |= {"concurrency": [2], "min_blocks": 2, "block_s": 0.05, "max_seconds": 0.5}
+    config["measure"]["warmup_events"] = 3
     events = {n: POINTS[:n] for n in range(3)}
     reference = pd.DataFrame({"event": [*events], "n_space_points": [*events]}).assign(
         n_edges_built=0,

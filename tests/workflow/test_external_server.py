@@ -32,18 +32,25 @@ def external(small):
 
 @pytest.mark.parametrize("name", ["S3", "S5"])
 def test_requests_are_not_divided_and_the_statistics_are_kept(external, name):
-    external.config["measure"] |= {"concurrency": [1, 2], "repetitions": 3}
+    external.config["measure"]["concurrency"] = [1, 2]
     with external.serve(name, instances=2) as server:
         external.use(server)
-        rows, facts = external.run(name, work="none")
+        rows, blocks, facts = external.run(name, work="none")
     check_timings(rows, name)
-    assert set(rows.part) == {"total", "serialise", "request", "deserialise"}
+    assert blocks[blocks.arm == "option"].server_cpu_ms.isna().all()  # it may be anywhere
+    rows = rows[rows.arm == "option"]
+    assert set(rows.part) == {"total", "serialise", "request", "deserialise", "unattributed"}
     assert set(rows[rows.part == "request"].stage) == ({"pipeline"} if name == "S5" else {*STAGES})
     total = rows[rows.part == "total"].duration_ns.sum()
-    assert rows[rows.part != "total"].duration_ns.sum() == pytest.approx(total, rel=0.01)
+    assert rows[rows.part != "total"].duration_ns.sum() == total
     models = Option.from_config(name, external.config["options"][name]).models
     asked = {(row["concurrency"], row["model"]): row["requests"] for row in facts["statistics"]}
-    assert asked == {(c, m): 3 * 3 for c in (1, 2) for m in models}  # and none of the warm-up
+    sent = rows[rows.part == "total"].groupby("concurrency").size()
+    assert set(asked) == {(c, m) for c in (1, 2) for m in models}
+    # None of the warm-up; but those that tell how large a block is to be: two passes over the
+    # three events. With two clients also those that keep them busy.
+    assert {asked[1, m] for m in models} == {sent[1] + 6}
+    assert all(sent[2] + 6 <= asked[2, m] <= 3 * sent[2] + 20 for m in models)
     assert all(row["compute_infer_ms"] > 0 for row in facts["statistics"])
     assert facts["server"] == server.version and facts["server_machine"] == "not known"
     # What the server says, not what the configuration of its clients says.
@@ -66,6 +73,6 @@ def test_a_response_cache_is_refused_unless_it_is_allowed(external, monkeypatch)
         with pytest.raises(ServerError, match=r"answers building from a response cache.*allow"):
             external.run("S2")
         external.config["server"]["response_cache"] = "allow"
-        _, facts = external.run("S2")
+        _, _, facts = external.run("S2")
     (row,) = facts["statistics"]
-    assert (row["requests"], row["cache_hits"]) == (6, 0)
+    assert row["requests"] >= 6 and row["cache_hits"] == 0

@@ -71,7 +71,7 @@ def test_the_events_of_the_evaluation_are_made_in_parallel(checkout):
     ("arguments", "planned"),
     [
         ("--config results=results/mine", "Writing results/mine/report.html"),
-        ("""--config 'measure={"repetitions": 5}'""", "Measuring S5, round 2"),
+        ("""--config 'measure={"rounds": 2}'""", "Measuring S5, round 2"),
     ],
 )
 def test_single_keys_can_be_given_as_the_readme_says(checkout, root, arguments, planned):

@@ -1,9 +1,15 @@
-# From raw samples to tables.
+# From raw samples and blocks to tables.
+
+# Which blocks count, and how well a cost must be known.
+BLOCK_RULES = {key: config["measure"][key] for key in ("precision", "min_blocks")}
 
 
 rule summarise:
     input:
         samples=[path for option in OPTIONS for path in timings(option)],
+        blocks=[
+            path for option in OPTIONS for path in timings(option, "blocks.parquet")
+        ],
         provenance=[path for option in OPTIONS for path in timings(option, "json")],
         reference=rules.reference.output.sizes,
     output:
@@ -27,6 +33,7 @@ rule summarise:
         runtime=20,
     params:
         **config["analysis"],
+        **BLOCK_RULES,
         settings={option: measured_settings(option) for option in OPTIONS},
         code=code_digest(ANALYSIS_CODE),
     message:

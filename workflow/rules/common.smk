@@ -70,6 +70,7 @@ FIGURES = {
     "latency_distribution": "Latency",
     "time_vs_space_points": "Latency",
     "ensemble_timeline": "Ensemble",
+    "resources": "Resources",
 }
 PHYSICS_FIGURES = {
     "efficiency": "Tracking performance",

@@ -9,7 +9,7 @@ for figure, category in FIGURES.items():
             f"plot_{figure}"
         input:
             samples=rules.summarise.input.samples,
-            reference=rules.summarise.input.reference,
+            blocks=rules.summarise.input.blocks,
             summary=rules.summarise.output.summary,
             breakdown=rules.summarise.output.breakdown,
             cost=rules.summarise.output.cost,
@@ -31,6 +31,7 @@ for figure, category in FIGURES.items():
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],
+            min_blocks=BLOCK_RULES["min_blocks"],
             code=code_digest(ANALYSIS_CODE),
         message:
             f"Drawing {figure}"
@@ -58,6 +59,7 @@ rule write_report:
         breakdown=rules.summarise.output.breakdown,
         provenance=rules.summarise.output.provenance,
         physics=rules.physics_table.output.table,
+        blocks=rules.summarise.input.blocks,
     output:
         f"{RESULTS}/report.html",
     log:

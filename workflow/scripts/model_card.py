@@ -30,7 +30,6 @@ with logged(snakemake.log[0]) as tell:
         events,
         {"exatrkx": method},
         confidence_level=level,
-        resamples=snakemake.params.bootstrap_resamples,
     )
     record = collect(Path.cwd())
     data = describe_data(snakemake.params.training, snakemake.params.evaluation, record)

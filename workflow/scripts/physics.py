@@ -16,6 +16,5 @@ with logged(snakemake.log[0]):
         read_truth(read_manifests(snakemake.input.events)),
         {name: read_method(files) for name, files in snakemake.params.methods.items()},
         confidence_level=snakemake.params.confidence_level,
-        resamples=snakemake.params.bootstrap_resamples,
     )
     table.to_csv(snakemake.output.table, index=False)

@@ -1,4 +1,4 @@
-"""Draws one figure."""
+"""Draws one figure from the tables, samples and tracks that it needs."""
 
 from exatrkx_service.jobs import logged
 
@@ -9,8 +9,9 @@ with logged(snakemake.log[0]):
     import pandas as pd
 
     from exatrkx_service.analysis import figures
-    from exatrkx_service.analysis.timings import comparable, read_reference, read_timings
-    from exatrkx_service.analysis.verdicts import INVALID, cells_of
+    from exatrkx_service.analysis.cells import comparable
+    from exatrkx_service.analysis.table import read_summary
+    from exatrkx_service.analysis.timings import kept_blocks, read_blocks, read_timings
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.tracking import read_tracks, read_truth
 
@@ -18,12 +19,19 @@ with logged(snakemake.log[0]):
     wanted = inspect.signature(draw).parameters
     given = {
         name: pd.read_csv(snakemake.input[name])
-        for name in ("summary", "breakdown", "cost", "physics")
+        for name in ("breakdown", "cost", "physics")
         if name in wanted
     }
+    if hasattr(snakemake.input, "summary"):
+        summary = read_summary(snakemake.input.summary)
+        given |= {"summary": summary} if "summary" in wanted else {}
+    if {"timings", "blocks"} & set(wanted):
+        blocks, min_blocks = read_blocks(snakemake.input.blocks), snakemake.params.min_blocks
     if "timings" in wanted:
         samples = read_timings(snakemake.input.samples)
-        given["timings"] = comparable(samples, read_reference(snakemake.input.reference))
+        given["timings"] = comparable(samples, blocks, summary, min_blocks)
+    if "blocks" in wanted:
+        given["blocks"] = kept_blocks(blocks, min_blocks)
     if "truth" in wanted:
         given["truth"] = read_truth(read_manifests(snakemake.input.events))
         given["tracks"] = read_tracks(snakemake.input.tracks)
@@ -31,5 +39,5 @@ with logged(snakemake.log[0]):
         given["confidence_level"] = snakemake.params.confidence_level
     figure = draw(**given)
     if hasattr(snakemake.input, "summary"):
-        figures.name_invalid(figure, cells_of(pd.read_csv(snakemake.input.summary), INVALID))
+        figures.name_cells(figure, summary)
     figures.save_figure(figure, Path(snakemake.output.png).with_suffix(""))

@@ -1,4 +1,4 @@
-"""Aggregates raw samples: summary, breakdown, cost against S0, provenance."""
+"""Aggregates raw samples and blocks: summary, breakdown, costs, provenance."""
 
 from exatrkx_service.jobs import logged
 
@@ -6,37 +6,46 @@ with logged(snakemake.log[0]):
     import json
     from pathlib import Path
 
+    from exatrkx_service.analysis.breakdown import breakdown, unattributed_share
+    from exatrkx_service.analysis.cells import comparable
     from exatrkx_service.analysis.checks import (
         check_inputs,
-        check_sums,
+        check_parts,
         combine_provenance,
         environment_warnings,
         span_warnings,
         untimed_share,
     )
-    from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
-    from exatrkx_service.analysis.timings import read_reference, read_timings
+    from exatrkx_service.analysis.summary import cost_table, summarise
+    from exatrkx_service.analysis.timings import read_blocks, read_reference, read_timings
 
     check_inputs(snakemake.input.samples, snakemake.input.reference, snakemake.params.settings)
     samples = read_timings(snakemake.input.samples)
-    reference = read_reference(snakemake.input.reference)
-    settings = {
-        "confidence_level": snakemake.params.confidence_level,
-        "resamples": snakemake.params.bootstrap_resamples,
-        "seed": 0,
-    }
+    check_parts(samples)
+    blocks = read_blocks(snakemake.input.blocks)
     jobs = {}
     for path in map(Path, snakemake.input.provenance):
         jobs[f"{path.parent.name}/{path.stem}"] = json.loads(path.read_text())
+    level, min_blocks = snakemake.params.confidence_level, snakemake.params.min_blocks
+    summary = summarise(
+        samples,
+        blocks,
+        read_reference(snakemake.input.reference),
+        jobs,
+        confidence_level=level,
+        precision=snakemake.params.precision,
+        min_blocks=min_blocks,
+    )
+    shown = comparable(samples, blocks, summary, min_blocks)
     tables = {
-        "summary": summarise(samples, reference, jobs, **settings),
-        "breakdown": breakdown(samples, reference, **settings),
-        "cost": cost_vs_s0(samples, reference, **settings),
+        "summary": summary,
+        "breakdown": breakdown(shown, confidence_level=level),
+        "cost": cost_table(summary),
     }
     for name, table in tables.items():
         table.to_csv(snakemake.output[name], index=False)
     provenance = combine_provenance(jobs) | {
-        "largest_gap": check_sums(samples),
+        "unattributed": max(unattributed_share(shown), default=0),
         "warnings": environment_warnings(jobs) + span_warnings(jobs),
         "outside_timed_windows": untimed_share(jobs),
     }

@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
 
     from exatrkx_service.analysis.report import render
     from exatrkx_service.analysis.table import read_summary
+    from exatrkx_service.analysis.timings import read_blocks
 
     provenance = json.loads(Path(snakemake.input.provenance).read_text())
     page = render(
@@ -19,8 +20,9 @@ with logged(snakemake.log[0]):
         {Path(path).stem: Path(path) for path in snakemake.input.captions},
         provenance,
         physics=pd.read_csv(snakemake.input.physics),
+        blocks=read_blocks(snakemake.input.blocks),
         config=snakemake.config,
-        largest_gap=provenance["largest_gap"],
+        unattributed=provenance["unattributed"],
         warnings=provenance["warnings"],
     )
     Path(snakemake.output[0]).write_text(page)

@@ -1,4 +1,4 @@
-"""Is a benchmark sound? Do the parts add up, do its results belong together?"""
+"""Is a benchmark sound? Are parts within their totals, do its results belong together?"""
 
 from __future__ import annotations
 
@@ -13,48 +13,38 @@ from exatrkx_service.analysis.timings import (
     NS_PER_MS,
     SAMPLE,
     TimingsError,
-    check_timings,
     part_rows,
     total_rows,
 )
 from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same, flatten
 
-SUM_TOLERANCE = 0.01  # largest share of an event's time that no part may account for
+# Share of an event's time by which its parts may exceed it: clocks are read and rounded.
+SUM_TOLERANCE = 0.001
 # Of each job its own.
 JOB_KEYS = (
     *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
     *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models", "driver"),
 )
+AFFINITIES = "affinities"  # per process, and its name is its job's own
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
 
-def check_sums(timings: pd.DataFrame, tolerance: float = SUM_TOLERANCE) -> float:
-    """The largest relative gap between the parts of an event and its total.
+def check_parts(timings: pd.DataFrame) -> None:
+    """Raise ``TimingsError`` if the parts of a sample are longer than the sample: one counts twice.
 
     Args:
         timings: raw samples, see ``timings.COLUMNS``.
-        tolerance: largest gap that is accepted, as a fraction of the total.
-
-    Returns:
-        max |sum of parts - total| / total over all samples that did not fail; 0 if all failed.
-
-    Raises:
-        TimingsError: the gap is above the tolerance; names the option and the event.
     """
-    check_timings(timings, "timings")
-    sums = _part_sums(timings)
-    if sums.empty:
-        return 0.0
-    gap = (sums.parts_ns - sums.total_ns).abs() / sums.total_ns
-    worst = sums.loc[gap.idxmax()]
-    if gap.max() > tolerance:
+    totals = total_rows(timings).set_index(SAMPLE).duration_ns
+    parts = part_rows(timings).groupby(SAMPLE).duration_ns.sum()
+    excess = parts / totals.reindex(parts.index) - 1
+    if len(excess) and excess.max() > SUM_TOLERANCE:
+        sample = excess.idxmax()
+        name = ", ".join(f"{key} {value}" for key, value in zip(SAMPLE, sample, strict=True))
         raise TimingsError(
-            f"timings: option {worst.option}, event {worst.event} (round {worst['round']}, "
-            f"concurrency {worst.concurrency}, repetition {worst.repetition}): the parts add up "
-            f"to {worst.parts_ns / NS_PER_MS:.3f} ms, the total is "
-            f"{worst.total_ns / NS_PER_MS:.3f} ms; at most {tolerance:.0%} may differ"
+            f"timings: {name}: the parts add up to {parts[sample] / NS_PER_MS:.3f} ms, the total "
+            f"is {totals[sample] / NS_PER_MS:.3f} ms"
         )
-    return float(gap.max())
 
 
 def check_inputs(
@@ -151,7 +141,7 @@ def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     values: dict[tuple[str, ...], dict[str, Any]] = {}
     for job, record in records.items():
         for key, value in flatten(record).items():
-            if key[-1] in JOB_KEYS:
+            if key[-1] in JOB_KEYS or AFFINITIES in key:
                 jobs[job][".".join(key)] = value
             elif value is not None:
                 values.setdefault(key, {})[job] = value
@@ -167,15 +157,3 @@ def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
             inner = inner.setdefault(name, {})
         inner[key[-1]] = first
     return {"common": common, "differs": differs, "jobs": jobs}
-
-
-def _part_sums(timings: pd.DataFrame) -> pd.DataFrame:
-    """Per sample that did not fail its ``total_ns`` and the sum of its parts, ``parts_ns``."""
-    totals = total_rows(timings)
-    totals = totals.loc[totals.status == "ok", [*SAMPLE, "duration_ns"]]
-    parts = part_rows(timings).groupby(SAMPLE, as_index=False).duration_ns.sum()
-    return (
-        totals.rename(columns={"duration_ns": "total_ns"})
-        .merge(parts.rename(columns={"duration_ns": "parts_ns"}), on=SAMPLE, how="left")
-        .fillna({"parts_ns": 0})
-    )

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from exatrkx_service.analysis.summary import NS_PER_MS, mean_interval, quantiles
+from exatrkx_service.analysis.summary import quantiles
+from exatrkx_service.analysis.timings import NS_PER_MS
 from exatrkx_service.events.event import Event
+from exatrkx_service.measure.estimate import plain_mean
 from exatrkx_service.tracking.edges import EDGE_STAGES
 from exatrkx_service.tracking.matching import STATES, match_tracks
 from exatrkx_service.tracking.method import Method, MethodError, check_events
@@ -61,19 +63,17 @@ def physics_table(
     methods: Mapping[str, Method],
     *,
     confidence_level: float,
-    resamples: int,
 ) -> pd.DataFrame:
     """Tracking performance of every method, overall and differentially.
 
     A ratio is the sum of the counts of all events over the sum of their totals. Its interval is
     Wilson's score interval (E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927); scipy.stats); that
-    of a mean time is a bootstrap over events, see ``summary.mean_interval``.
+    of a mean time is Student's, over events.
 
     Args:
         events: the sample, with truth.
         methods: the results of each method by its name.
         confidence_level: of the intervals, between 0 and 1.
-        resamples: number of bootstrap resamples.
 
     Returns:
         One row per method, population, quantity and bin, with the columns ``PHYSICS_COLUMNS``.
@@ -104,7 +104,7 @@ def physics_table(
             *_efficiencies(particles, confidence_level),
             *_rates(candidates, confidence_level),
             *([] if method.edges is None else _edge_ratios(method.edges, confidence_level)),
-            *_times(method.times, confidence_level, resamples),
+            *_times(method.times, confidence_level),
         ]
         rows += [{"method": name} | row for row in parts]
     table = pd.DataFrame(rows).reindex(columns=PHYSICS_COLUMNS)
@@ -171,17 +171,10 @@ def _edge_ratios(edges: pd.DataFrame, level: float) -> Iterator[dict[str, Any]]:
         yield quantity | _ratio(row.n_found, row.n_edges, level)
 
 
-def _times(times: pd.DataFrame, level: float, resamples: int) -> Iterator[dict[str, Any]]:
+def _times(times: pd.DataFrame, level: float) -> Iterator[dict[str, Any]]:
     per_event = times.groupby("event").duration_ns.sum().to_numpy() / NS_PER_MS
-    low, high = mean_interval(
-        per_event[None, :],
-        np.ones((1, len(per_event)), dtype=int),
-        confidence_level=level,
-        resamples=resamples,
-        seed=0,
-    )
     q = quantiles(per_event)
-    numbers = (per_event.mean(), float(low), float(high)), (q[50],), (q[95],)
+    numbers = plain_mean(per_event, level), (q[50],), (q[95],)
     for quantity, values in zip(TIMES, numbers, strict=True):
         row = dict(zip(("value", "low", "high"), values, strict=False))
         row |= {"population": "events", "quantity": quantity, "variable": OVERALL}

@@ -14,12 +14,15 @@ import yaml
 from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
-from exatrkx_service.analysis.checks import SUM_TOLERANCE
+from exatrkx_service.analysis.cells import INVALID, UNSTABLE, clients, verdict_lines
 from exatrkx_service.analysis.facts import run_facts
+from exatrkx_service.analysis.machine import affinity_rows, machine_rows
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
 from exatrkx_service.analysis.summary import MIN_SAMPLES
-from exatrkx_service.analysis.table import display_rows
-from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines
+from exatrkx_service.analysis.table import display_rows, with_interval
+from exatrkx_service.analysis.timings import BASELINE
+from exatrkx_service.analysis.verdicts import UNATTRIBUTED_TARGET
+from exatrkx_service.measure.host import LIMITS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,22 +39,24 @@ def render(
     provenance: dict[str, Any],
     *,
     physics: pd.DataFrame,
+    blocks: pd.DataFrame,
     config: dict[str, Any],
-    largest_gap: float,
+    unattributed: float,
     warnings: list[str],
 ) -> str:
     """Render the report.
 
     Args:
         summary: see ``summary.summarise``.
-        breakdown: see ``summary.breakdown``.
+        breakdown: see ``breakdown.breakdown``.
         figures: PNG file of each figure, in the order of the page.
         captions: reStructuredText file of each figure's caption; it is a Jinja template that sees
             ``snakemake.config``, as in Snakemake's own report.
         provenance: ``common``, ``differs`` and ``jobs``, see ``checks.combine_provenance``.
         physics: see ``physics.physics_table``.
+        blocks: see ``timings.BLOCK_COLUMNS``.
         config: the configuration of the benchmark, as validated.
-        largest_gap: largest relative gap between parts and total, from ``checks.check_sums``.
+        unattributed: largest share of a cell's time in no part, see ``breakdown``.
         warnings: from ``checks.environment_warnings`` and ``checks.span_warnings``.
 
     Returns:
@@ -86,8 +91,11 @@ def render(
         config_yaml=yaml.safe_dump(config, sort_keys=False),
         options=list(dict.fromkeys(summary.option)),
         concurrencies=sorted(set(summary.concurrency)),
-        checks=validity(summary, config, provenance["differs"], largest_gap, warnings),
+        checks=validity(summary, config, provenance["differs"], unattributed, warnings),
         summary=display_rows(summary),
+        machine=machine_rows(blocks, config["measure"]["min_blocks"]),
+        affinities=affinity_rows(provenance["jobs"]),
+        limits=LIMITS,
         definitions=DEFINITIONS,
         methods=list(dict.fromkeys(physics.method)),
         tracking=tracking_rows(physics),
@@ -103,7 +111,7 @@ def validity(
     summary: pd.DataFrame,
     config: dict[str, Any],
     differs: dict[str, dict[str, Any]],
-    largest_gap: float,
+    unattributed: float,
     warnings: list[str],
 ) -> list[dict[str, Any]]:
     """The checks of a benchmark as rows of the report.
@@ -113,20 +121,22 @@ def validity(
         ``details`` (list of lines).
     """
     invalid, unstable = (verdict_lines(summary, verdict) for verdict in (INVALID, UNSTABLE))
-    one_round = config["measure"]["rounds"] < 2
     stable_text = (
-        f"{len(unstable)} of {len(summary)} cells may hold something else than the option."
+        f"{len(unstable)} of {len(summary)} cells may hold something else than the option, or are "
+        "not known well."
         if unstable
-        else "No cell was disturbed."
+        else "No cell was disturbed, and each cost is known to the precision asked for: "
+        f"{config['measure']['precision']:.1%} of its control's time."
     )
-    if one_round:
-        stable_text += " With one round a drift between rounds can't be seen."
+    if config["measure"]["rounds"] < 2:
+        stable_text += " One round can't say whether another job would find the same costs."
     return [
+        a_a_check(summary),
         {
             "name": "Valid",
             "state": "failed" if invalid else "ok",
-            "text": f"{len(invalid)} of {len(summary)} cells have no numbers: requests failed, or "
-            "the tracks are not those of the pipeline in one process."
+            "text": f"{len(invalid)} of {len(summary)} cells have no numbers: requests failed, the "
+            "tracks are not those of the pipeline in one process, or S0 differs from itself."
             if invalid
             else "No request failed, and every option gave the tracks that the pipeline finds in "
             "one process, in every event.",
@@ -134,15 +144,15 @@ def validity(
         },
         {
             "name": "Stable",
-            "state": "warning" if unstable or one_round else "ok",
+            "state": "warning" if unstable else "ok",
             "text": stable_text,
             "details": unstable,
         },
         {
             "name": "Parts add up",
-            "state": "ok" if largest_gap <= SUM_TOLERANCE else "failed",
-            "text": f"Largest gap between an event's parts and its total: {largest_gap:.2%} "
-            f"(accepted: {SUM_TOLERANCE:.0%}).",
+            "state": "ok" if unattributed <= UNATTRIBUTED_TARGET else "warning",
+            "text": "Largest share of the time of an option that is in no part: "
+            f"{unattributed:.2%} (aim: at most {UNATTRIBUTED_TARGET:.0%}).",
             "details": [],
         },
         {
@@ -162,6 +172,27 @@ def validity(
             "details": list(differs),
         },
     ]
+
+
+def a_a_check(summary: pd.DataFrame) -> dict[str, Any]:
+    """The check of the comparison itself: S0 measured against S0 must cost nothing."""
+    rows = summary[summary.option == BASELINE]
+    if rows.empty:
+        state, text = "warning", f"{BASELINE} was not measured: no A/A row checks the comparison."
+    elif (rows.verdict == INVALID).any():
+        state, text = "failed", "S0 against itself does not cost zero, or has no numbers."
+    else:
+        state, text = "ok", "S0 against itself, measured as each option is, must cost zero [ms]:"
+    details = [
+        f"{clients(row.concurrency)}: "
+        + (
+            row.reason
+            if row.verdict == INVALID
+            else with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+")
+        )
+        for row in rows.itertuples()
+    ]
+    return {"name": "A/A", "state": state, "text": text, "details": details}
 
 
 def tracking_rows(physics: pd.DataFrame) -> list[dict[str, Any]]:

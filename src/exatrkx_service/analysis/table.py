@@ -10,20 +10,18 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from exatrkx_service.analysis.verdicts import INVALID, UNSTABLE, verdict_lines
+from exatrkx_service.analysis.cells import INVALID, UNSTABLE, verdict_lines
 from exatrkx_service.config import load_config
 
 HEADINGS = {
     "option": "option",
     "concurrency": "clients",
-    "n_events": "events",
-    "n_failed": "failed",
     "mean": "mean [interval] / ms",
+    "cost": "cost [interval] / ms",
     "p50": "p50 / ms",
     "p95": "p95 / ms",
-    "p99": "p99 / ms",
     "throughput": "events/s",
-    "slowdown": "vs S0",
+    "cpu": "CPU / ms",
     "verdict": "verdict",
 }
 N_LINES = 3  # of a kind on the terminal; the report has them all
@@ -35,19 +33,25 @@ def read_summary(path: Path | str) -> pd.DataFrame:
 
 
 def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
-    """The summary's rows as text under the keys of ``HEADINGS``; '-' where there is no number."""
+    """The summary's rows as text, for the terminal and the report; '-' where there is no number."""
     return [
         {
             "option": row.option,
             "concurrency": str(row.concurrency),
             "n_events": str(row.n_events),
+            "n_blocks": str(row.n_blocks),
             "n_failed": str(row.n_failed),
-            "mean": _mean(row),
-            "p50": _number(row.p50_ms),
-            "p95": _number(row.p95_ms),
-            "p99": _number(row.p99_ms),
-            "throughput": _number(row.throughput_evt_s),
-            "slowdown": "×" + _number(row.slowdown_vs_S0) if pd.notna(row.slowdown_vs_S0) else "-",
+            "mean": with_interval(row.mean_ms, row.ci95_low_ms, row.ci95_high_ms),
+            "cost": with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+"),
+            "p50": number(row.p50_ms),
+            "p95": number(row.p95_ms),
+            "p99": number(row.p99_ms),
+            "throughput": number(row.throughput_evt_s),
+            "slowdown": "×" + number(row.slowdown_vs_S0) if pd.notna(row.slowdown_vs_S0) else "-",
+            # A server on another machine is not in it.
+            "cpu": f"{row.client_cpu_ms:.1f} + {row.server_cpu_ms:.1f}"
+            if pd.notna(row.client_cpu_ms + row.server_cpu_ms)
+            else number(row.client_cpu_ms, digits=1),
             "verdict": row.verdict,
         }
         for row in summary.itertuples()
@@ -56,17 +60,20 @@ def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
 
 def terminal_table(summary: pd.DataFrame) -> str:
     """The summary as a table of plain text, see ``summary.summarise``."""
-    return pd.DataFrame(display_rows(summary)).rename(columns=HEADINGS).to_string(index=False)
+    rows = pd.DataFrame(display_rows(summary))[list(HEADINGS)]
+    return rows.rename(columns=HEADINGS).to_string(index=False)
 
 
-def _number(value: float) -> str:
-    return "-" if pd.isna(value) else f"{value:.2f}"
+def number(value: float, *, sign: str = "", digits: int = 2) -> str:
+    """The number as text; '-' for NaN."""
+    return "-" if pd.isna(value) else f"{value:{sign}.{digits}f}"
 
 
-def _mean(row: tuple) -> str:
-    if pd.isna(row.ci95_low_ms):
-        return _number(row.mean_ms)
-    return f"{row.mean_ms:.2f} [{row.ci95_low_ms:.2f}, {row.ci95_high_ms:.2f}]"
+def with_interval(value: float, low: float, high: float, *, sign: str = "") -> str:
+    """'44.30 [41.20, 47.50]'; the value alone where there is no interval."""
+    if pd.isna(low):
+        return number(value, sign=sign)
+    return f"{number(value, sign=sign)} [{number(low, sign=sign)}, {number(high, sign=sign)}]"
 
 
 def results_folder(files: Sequence[Path]) -> Path:

@@ -4,125 +4,165 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from math import hypot
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
-from exatrkx_service.analysis.timings import NS_PER_MS, invalid_cells, total_rows
+from exatrkx_service.analysis.breakdown import unattributed_share
+from exatrkx_service.analysis.cells import (
+    INVALID,
+    STABLE,
+    UNSTABLE,
+    Cell,
+    block_means,
+    invalid_cells,
+)
+from exatrkx_service.analysis.timings import (
+    BASELINE,
+    BLOCK,
+    CELL,
+    OPTION,
+    in_blocks,
+    kept_blocks,
+)
+from exatrkx_service.measure.estimate import half_width, trimmed_mean
 
-STABLE, UNSTABLE, INVALID = "stable", "unstable", "invalid"
-ROUND_TOLERANCE = 0.05  # rounds whose means differ by less than this share agree
-ROUND_P_VALUE = 0.01  # and so do rounds whose difference chance explains
-# What may happen on the machine meanwhile, see ``measure.host.between``: CPUs kept busy by others,
-# or taken by the machine's host, and the share of its periods in which a quota stops us.
-HOST_TOLERANCE = {"others": 0.15, "steal": 0.1, "throttled": 0.02}
-_HOST_TEXT = {
-    "others": "other processes kept {:.2f} CPUs busy",
-    "steal": "the machine's host took {:.2f} CPUs",
-    "throttled": "a CPU quota stopped the processes in {:.0%} of its periods",
-}
-Cell = tuple[str, int]  # option and concurrency
+UNATTRIBUTED_TARGET = 0.02  # largest share of the time that may be in no part
+ROUND_LEVEL = 0.99  # of the intervals by which the costs of two rounds must not lie apart
 
 
 def verdicts(
-    timings: pd.DataFrame, reference: pd.DataFrame, jobs: Mapping[str, Mapping[str, Any]]
+    timings: pd.DataFrame,
+    blocks: pd.DataFrame,
+    reference: pd.DataFrame,
+    jobs: Mapping[str, Mapping[str, Any]],
+    *,
+    precision: float,
+    min_blocks: int,
 ) -> dict[Cell, tuple[str, str]]:
     """The verdict of each cell, and its reason.
 
     Args:
         timings: raw samples, see ``timings.COLUMNS``.
+        blocks: see ``timings.BLOCK_COLUMNS``.
         reference: one row per event, see ``timings.REFERENCE_COLUMNS``.
         jobs: the provenance of each measuring job.
+        precision: half-width that the interval of a cost may have, as a share of the control's
+            mean.
+        min_blocks: see ``timings.kept_blocks``.
 
     Returns:
         By option and concurrency ``stable``, ``unstable`` (its numbers may be of something else
-        than the option) or ``invalid`` (it has no numbers), and why; empty for ``stable``.
+        than the option, or are not well known) or ``invalid`` (it has no numbers), and why; empty
+        for ``stable``.
     """
-    invalid = invalid_cells(timings, reference)
-    unstable = {**defaultdict(list), **_disturbed(jobs)}
-    for cell, reason in _rounds_apart(timings).items():
-        unstable[cell] = [*unstable.get(cell, []), reason]
-    cells = total_rows(timings).groupby(["option", "concurrency"]).groups
+    invalid = invalid_cells(timings, blocks, reference)
+    means = block_means(timings, blocks, min_blocks)
+    unstable = _unstable(timings, blocks, means, jobs, precision, min_blocks)
     found = {}
-    for cell in cells:
-        if reasons := invalid.get(cell):
-            found[cell] = (INVALID, "; ".join(reasons))
+    for cell in timings.groupby(CELL).groups:
+        own = means[(means.option == cell[0]) & (means.concurrency == cell[1])]
+        bad = invalid.get(cell, []) or _a_a_off_zero(cell, own, precision)
+        if bad:
+            found[cell] = (INVALID, "; ".join(bad))
         elif reasons := unstable.get(cell):
-            found[cell] = (UNSTABLE, "; ".join(reasons))
+            found[cell] = (UNSTABLE, "; ".join(dict.fromkeys(reasons)))
         else:
             found[cell] = (STABLE, "")
     return found
 
 
-def _disturbed(jobs: Mapping[str, Mapping[str, Any]]) -> dict[Cell, list[str]]:
-    """Cells in which the machine did other things as well, or a model was not warm."""
-    found: dict[Cell, list[str]] = defaultdict(list)
-    for record in jobs.values():
-        job = record["job"]
-        for load in job.get("cells", ()):
-            reasons = [
-                _HOST_TEXT[key].format(load[key])
-                for key, limit in HOST_TOLERANCE.items()
-                if load.get(key, 0) > limit
-            ]
-            if cold := job.get("cold_processes"):
-                reasons.append(f"{len(cold)} processes of models were not warm")
-            for reason in reasons:
-                where = f" in round {job['round']}"
-                found[job["option"], load["concurrency"]].append(reason + where)
-    return dict(found)
-
-
-def _rounds_apart(timings: pd.DataFrame) -> dict[Cell, str]:
-    """Cells whose rounds disagree.
-
-    A round is a job of its own, minutes or hours from the next one, so a difference between
-    rounds is a drift of the machine that no interval over events can show. Two rounds are
-    compared event by event: the slowest and the fastest one disagree if their means over the
-    events that both measured differ by more than ``ROUND_TOLERANCE``, and a paired t-test over
-    these events gives a p-value below ``ROUND_P_VALUE``. The first condition ignores
-    differences that matter to no one, the second those that few or noisy events make by chance.
-    The idea of a warning beside the result is pyperf's (pyperf, "Stable benchmark").
-    """
-    totals = total_rows(timings)
-    totals = totals[totals.status == "ok"]
-    apart = {}
-    for cell, samples in totals.groupby(["option", "concurrency"]):
-        rounds = (
-            samples.pivot_table(index="event", columns="round", values="duration_ns").dropna()
-            / NS_PER_MS
-        )
-        if rounds.shape[1] < 2 or len(rounds) < 2:
-            continue
-        means = rounds.mean()
-        slow, fast = means.idxmax(), means.idxmin()
-        spread = (means[slow] - means[fast]) / means.mean()
-        if spread <= ROUND_TOLERANCE:
-            continue
-        if stats.ttest_rel(rounds[slow], rounds[fast]).pvalue < ROUND_P_VALUE:
-            apart[cell] = (
-                f"round {slow} took {means[slow]:.2f} ms per event and round {fast} "
-                f"{means[fast]:.2f} ms, {spread:.0%} apart"
-            )
-    return apart
-
-
-def verdict_lines(summary: pd.DataFrame, verdict: str) -> list[str]:
-    """One line per cell that has a verdict: which cell, and why."""
-    reasons = summary.reason[summary.verdict == verdict]
-    return [f"{c}: {r}" for c, r in zip(cells_of(summary, verdict), reasons, strict=True)]
-
-
-def cells_of(summary: pd.DataFrame, verdict: str) -> list[str]:
-    """The cells that have a verdict: 'S3 with 4 clients'."""
-    rows = summary[summary.verdict == verdict]
+def _a_a_off_zero(cell: Cell, means: pd.DataFrame, precision: float) -> list[str]:
+    """Two measurements of one thing that differ: what compares them is wrong."""
+    if cell[0] != BASELINE:
+        return []
+    cost, control_ms = trimmed_mean(means.cost_ms), trimmed_mean(means.control_ms).value
+    if cost.low <= 0 <= cost.high or not abs(cost.value) > precision * control_ms:
+        return []
     return [
-        f"{option} with {clients(concurrency)}"
-        for option, concurrency in zip(rows.option, rows.concurrency, strict=True)
+        f"A/A: {BASELINE} against itself costs {cost.value:+.2f} ms "
+        f"[{cost.low:+.2f}, {cost.high:+.2f}], not zero: no cost under this load can be trusted"
     ]
 
 
-def clients(concurrency: int) -> str:
-    """'1 client', '4 clients'."""
-    return f"{concurrency} client" + ("s" if concurrency != 1 else "")
+def _unstable(
+    timings: pd.DataFrame,
+    blocks: pd.DataFrame,
+    means: pd.DataFrame,
+    jobs: Mapping[str, Mapping[str, Any]],
+    precision: float,
+    min_blocks: int,
+) -> dict[Cell, list[str]]:
+    kept = kept_blocks(blocks, min_blocks)
+    found: dict[Cell, list[str]] = defaultdict(list)
+    for cell in blocks.groupby(CELL).groups:
+        own = means[(means.option == cell[0]) & (means.concurrency == cell[1])]
+        found[cell] += _imprecise(own, precision)
+        found[cell] += _rounds_apart(own, precision)
+    for cell, rows in kept[kept.disturbed != ""].groupby(CELL):
+        number = len(rows.drop_duplicates(BLOCK))
+        found[cell].append(
+            f"too few blocks were undisturbed, so {number} others count: "
+            f"{rows.disturbed.mode().iloc[0]}"
+        )
+    shares = unattributed_share(in_blocks(timings[timings.arm == OPTION], kept))
+    for cell, share in shares[shares > UNATTRIBUTED_TARGET].items():
+        found[cell].append(f"{share:.1%} of the time is in no part")
+    for record in jobs.values():
+        for load in record["job"].get("cells", ()):
+            cell = record["job"]["option"], load["concurrency"]
+            found[cell] += _of_job(record["job"], load)
+    return found
+
+
+def _imprecise(means: pd.DataFrame, precision: float) -> list[str]:
+    if len(means) < 2:
+        return [f"the cost is not known: {len(means)} blocks, at least 2 are needed"]
+    width = half_width(trimmed_mean(means.cost_ms))
+    share = width / trimmed_mean(means.control_ms).value
+    if share <= precision:
+        return []
+    return [
+        f"the cost is known to ±{width:.2f} ms, {share:.1%} of the control's time; "
+        f"{precision:.1%} were asked for"
+    ]
+
+
+def _rounds_apart(means: pd.DataFrame, precision: float) -> list[str]:
+    """The two rounds whose costs differ most, if by more than chance and the precision explain.
+
+    A round is a job of its own, minutes or hours from the next one. A drift of the machine drops
+    out of a cost, so a cost that differs is another thing that was measured.
+    """
+    costs = {
+        number: trimmed_mean(own.cost_ms, ROUND_LEVEL) for number, own in means.groupby("round")
+    }
+    costs = {number: cost for number, cost in costs.items() if cost.low <= cost.high}
+    if len(costs) < 2:
+        return []
+    high, low = (choose(costs, key=lambda n: costs[n].value) for choose in (max, min))
+    apart = costs[high].value - costs[low].value
+    chance = hypot(half_width(costs[high]), half_width(costs[low]))
+    if apart <= max(chance, precision * trimmed_mean(means.control_ms).value):
+        return []
+    return [
+        f"it cost {costs[high].value:+.2f} ms in round {high} and {costs[low].value:+.2f} ms in "
+        f"round {low}"
+    ]
+
+
+def _of_job(job: Mapping[str, Any], load: Mapping[str, Any]) -> list[str]:
+    """What the job itself says against its cells."""
+    where = f" in round {job['round']}"
+    found = []
+    if load.get("ended_early"):
+        found.append(f"ended early{where}: {load['ended_early']}")
+    if cold := job.get("cold_processes"):
+        found.append(f"{len(cold)} processes of models were not warm{where}")
+    allowed = job.get("limits", {}).get("affinity")
+    bound = {name: cpus for name, cpus in job.get("affinities", {}).items() if cpus != allowed}
+    if allowed and bound:
+        name, cpus = next(iter(bound.items()))
+        found.append(f"process {name} was bound to the CPUs {cpus} of {allowed}{where}")
+    return found

@@ -12,7 +12,7 @@ import numpy as np
 
 from exatrkx_service.measure import host
 from exatrkx_service.measure.clients import Crew
-from exatrkx_service.measure.estimate import Estimate, trimmed_mean
+from exatrkx_service.measure.estimate import Estimate, half_width, trimmed_mean
 from exatrkx_service.measure.load import CONTROL, OPTION, Sample, result
 from exatrkx_service.measure.plan import block_size, blocks, turns
 
@@ -55,7 +55,7 @@ class Cell:
     @property
     def relative_half_width(self) -> float:
         """Half of the interval of the cost over the control's mean; NaN before it is known."""
-        return self.cost.half_width / trimmed_mean(self.control_ms).value
+        return half_width(self.cost) / trimmed_mean(self.control_ms).value
 
     @property
     def n_failed(self) -> int:

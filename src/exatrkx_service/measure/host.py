@@ -193,12 +193,8 @@ class Watch:
     """Watches the machine while processes of ours are measured.
 
     Ours are this process and its descendants, the server among them.
-
-    Args:
-        roots: other processes that are ours with their descendants; pids.
     """
 
-    roots: tuple[int, ...] = ()
     _spent: dict[tuple[int, float], tuple[float, int]] = field(default_factory=dict)
 
     def read(self) -> Reading:
@@ -207,7 +203,7 @@ class Watch:
         steal = getattr(times, "steal", 0.0)
         # Time of guests is part of that of users.
         busy = times.user + times.system + times.nice + times.irq + times.softirq
-        for process in self._processes():
+        for process in family(os.getpid()):
             with contextlib.suppress(psutil.Error), process.oneshot():
                 key = (process.pid, process.create_time())
                 cpu = process.cpu_times()
@@ -218,9 +214,6 @@ class Watch:
         frequency = psutil.cpu_freq()
         mhz = frequency.current if frequency else float("nan")
         return Reading(time.monotonic(), busy, steal, ours, quota_periods(), switches, mhz)
-
-    def _processes(self) -> list[psutil.Process]:
-        return [one for pid in (os.getpid(), *self.roots) for one in family(pid)]
 
 
 def between(before: Reading, after: Reading) -> dict[str, float]:

@@ -2,81 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from exatrkx_service.client.remote import REQUEST
 from exatrkx_service.measure.cell import Cell
 from exatrkx_service.measure.load import Sample
-from exatrkx_service.measure.trace import Request, TraceError
-from exatrkx_service.options import FUSED
+from exatrkx_service.measure.trace import Request, TraceError, between
 from exatrkx_service.pipeline.stopwatch import Lap
 
 SIZES = ("n_space_points", "n_edges_built", "n_edges_filtered")
 
 
-def split_request(lap: Lap, request: Request) -> list[Lap]:
-    """Cuts a request's time, as the client saw it, into the transfer and the server's parts.
+def split_request(
+    lap: Lap, request: Request, notes: Sequence[Lap], native: Collection[str] = ()
+) -> list[Lap]:
+    """Cuts a request's time, as the client saw it, by the time stamps of the server.
+
+    Args:
+        lap: the request as the client saw it.
+        request: as the server saw it, on the client's clock.
+        notes: what the served models noted of it, see ``serving.journal``.
+        native: stages that the server's own backend computes, and so without notes.
+
+    Returns:
+        The parts. Each lies between two readings of a clock; where a stamp is missing, the time
+        up to the next one is in no part.
 
     Raises:
-        TraceError: the server took the request at a time when the client had not sent it, so they
-            do not share a clock.
+        TraceError: stamps are out of order; the server took the request at a time when the client
+            had not sent it, so they do not share a clock; or a model noted nothing about it.
     """
-    end_ns = lap.start_ns + lap.duration_ns
-    if not lap.start_ns <= request.start_ns <= end_ns:
+    stage, begin_ns, end_ns = lap.stage, lap.start_ns, lap.start_ns + lap.duration_ns
+    if not all(begin_ns <= stamp <= end_ns for stamp in _outermost(request)):
         raise TraceError(f"the server's trace of {request.model} is not on the client's clock")
-    parts = request.parts(lap.stage, end_ns)
-    transfer = lap.duration_ns - sum(part.duration_ns for part in parts)
-    return [Lap(lap.stage, "transfer", lap.start_ns, transfer), *parts]
+    return [
+        *between(stage, "send", begin_ns, request.read_ns),
+        *between(stage, "accept", request.read_ns, request.start_ns),
+        *request.parts(stage, notes, native),
+        *between(stage, "answer", request.done_ns(), request.send_ns),
+        *between(stage, "receive", request.send_ns, end_ns),
+    ]
 
 
-def on_the_clients_clock(lap: Lap, request: Request, inner: list[Lap]) -> tuple[Request, list[Lap]]:
+def _outermost(request: Request) -> tuple[int, int]:
+    """When the server first and last had to do with a request [ns].
+
+    Raises:
+        TraceError: its trace says neither.
+    """
+    stamps = (request.read_ns, request.start_ns, request.done_ns(), request.send_ns)
+    known = [stamp for stamp in stamps if stamp is not None]
+    if not known:
+        raise TraceError(f"the server's trace of {request.model} has no time stamps")
+    return known[0], known[-1]
+
+
+def on_the_clients_clock(
+    lap: Lap, request: Request, notes: Sequence[Lap]
+) -> tuple[Request, list[Lap]]:
     """Puts a request of a server with another clock into the middle of the client's time of it.
 
-    The durations are right; the starts are as if both ways took equally long.
+    The durations in the server are right. What the network and both ends of it take is known in
+    sum alone: ``send`` and ``receive`` are half of it each, whatever each way took.
 
     Args:
         lap: the request as the client saw it.
         request: as the server saw it.
-        inner: what the models noted of it.
-    """
-    way_ns = max(0, lap.duration_ns - request.duration_ns) // 2
-    offset_ns = lap.start_ns + way_ns - request.start_ns
-    moved = [one._replace(start_ns=one.start_ns + offset_ns) for one in inner]
-    return request.shifted(offset_ns), moved
-
-
-def split_compute(
-    parts: list[Lap], inner: list[Lap], request_id: str, native: Collection[str] = ()
-) -> list[Lap]:
-    """Tells the stages' own work from what the server's backend does around it.
-
-    Args:
-        parts: of a request. What Triton calls the compute time of a model, ``compute_infer``, holds
-            the exchange with the model's process.
-        inner: the stages' own work as the models noted it, see ``serving.journal``.
-        request_id: for the error.
-        native: stages that the server's own backend computes, and so without an exchange.
-
-    Returns:
-        The parts with that work as ``compute_infer``, under the stages' names, and the rest of each
-        model's compute time as its part ``backend``.
+        notes: what the models noted of it.
 
     Raises:
-        TraceError: a model noted nothing about the request.
+        TraceError: the server had the request for longer than the client waited.
     """
-    result = []
-    for lap in parts:
-        if lap.part != "compute_infer" or lap.stage in native:
-            result.append(lap)
-            continue
-        own = [one for one in inner if lap.stage in (one.stage, FUSED)]
-        if not own:
-            raise TraceError(f"the model of {lap.stage} noted nothing about request {request_id}")
-        rest = lap.duration_ns - sum(one.duration_ns for one in own)
-        result += [lap._replace(part="backend", duration_ns=rest), *own]
-    return result
+    first_ns, last_ns = _outermost(request)
+    ways_ns = lap.duration_ns - (last_ns - first_ns)
+    if ways_ns < 0:
+        raise TraceError(f"the server had {request.model} {-ways_ns} ns longer than the client")
+    offset_ns = lap.start_ns + ways_ns // 2 - first_ns
+    moved = [note._replace(start_ns=note.start_ns + offset_ns) for note in notes]
+    return request.shifted(offset_ns), moved
 
 
 def parts_of(
@@ -87,24 +92,48 @@ def parts_of(
     same_clock: bool = True,
     native: Collection[str] = (),
 ) -> list[Lap]:
-    """All parts of an event; they add up to its time. Arguments as of ``tidy``.
+    """All parts of an event that did not fail, and what they leave of its time.
+
+    Each stage has each part once: the sum of it, from its first start. Arguments as of ``tidy``.
 
     Raises:
-        TraceError: the server's trace or the models' journals lack one of the event's requests.
+        TraceError: the server's trace or the models' journals lack one of the event's requests, or
+            can't be right.
     """
-    parts: list[Lap] = []
+    laps: list[Lap] = []
     for lap in sample.laps:
         if lap.part != REQUEST or requests is None:
-            parts.append(lap)
+            laps.append(lap)
             continue
         request_id = f"{sample.request_id}/{lap.stage}"
         if request_id not in requests:
             raise TraceError(f"the server's trace lacks request {request_id}")
-        request, inner = requests[request_id], journals.get(request_id, [])
-        if not same_clock:
-            request, inner = on_the_clients_clock(lap, request, inner)
-        parts += split_compute(split_request(lap, request), inner, request_id, native)
-    return parts
+        request, notes = requests[request_id], journals.get(request_id, [])
+        try:
+            if not same_clock:
+                request, notes = on_the_clients_clock(lap, request, notes)
+            laps += split_request(lap, request, notes, native)
+        except TraceError as error:
+            raise TraceError(f"request {request_id}: {error}") from None
+    if not laps:
+        return []
+    rest_ns = unattributed(sample.duration_ns, laps)
+    if rest_ns < 0:
+        raise TraceError(
+            f"event {sample.request_id}: its parts take {-rest_ns} ns more than it took as a whole"
+        )
+    parts: dict[tuple[str, str], Lap] = {}
+    for lap in laps:
+        same = parts.get(lap[:2])
+        parts[lap[:2]] = (
+            same._replace(duration_ns=same.duration_ns + lap.duration_ns) if same else lap
+        )
+    return [*parts.values(), Lap("event", "unattributed", sample.start_ns, rest_ns)]
+
+
+def unattributed(total_ns: int, laps: Iterable[Lap]) -> int:
+    """What the parts leave of an event's time [ns]; negative if they overlap."""
+    return total_ns - sum(lap.duration_ns for lap in laps)
 
 
 def tidy(
@@ -129,7 +158,7 @@ def tidy(
         option: name of the service option.
         round_number: from 1.
         same_clock: whether client and server have one clock, see ``on_the_clients_clock``.
-        native: see ``split_compute``.
+        native: see ``split_request``.
     """
     how = {"same_clock": same_clock, "native": native}
     rows = []

@@ -6,22 +6,33 @@ Formats: Triton's trace extension, level TIMESTAMPS, mode ``triton``; the file i
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exatrkx_service.options import FUSED
 from exatrkx_service.pipeline.stopwatch import Lap
 
-# Part, and the time stamps it lies between.
-PARTS = {
-    "queue": ("QUEUE_START", "COMPUTE_START"),
-    "compute_input": ("COMPUTE_START", "COMPUTE_INPUT_END"),
-    "compute_infer": ("COMPUTE_INPUT_END", "COMPUTE_OUTPUT_START"),
-    "compute_output": ("COMPUTE_OUTPUT_START", "COMPUTE_END"),
-}
+# Time stamps of the server's gRPC or HTTP layer: it has read a request; it begins to answer.
+READ = ("GRPC_WAITREAD_END", "HTTP_RECV_END")
+SEND = ("GRPC_SEND_START", "HTTP_SEND_START")
 
 
 class TraceError(ValueError):
     """A trace that is missing, damaged, or lacks a request."""
+
+
+def between(stage: str, part: str, begin_ns: int | None, end_ns: int | None) -> list[Lap]:
+    """The time between two stamps; none where one of them is missing: no part has it then.
+
+    Raises:
+        TraceError: they are out of order.
+    """
+    if begin_ns is None or end_ns is None:
+        return []
+    if end_ns < begin_ns:
+        raise TraceError(f"{stage}: {part} ends {begin_ns - end_ns} ns before it begins")
+    return [Lap(stage, part, begin_ns, end_ns - begin_ns)]
 
 
 @dataclass
@@ -38,46 +49,93 @@ class Request:
     stamps: dict[str, int] = field(default_factory=dict)
     steps: list[Request] = field(default_factory=list)
 
-    @property
-    def start_ns(self) -> int:
-        """When the server's core took the request."""
-        return self.stamps["REQUEST_START"]
+    def at(self, *names: str) -> int | None:
+        """The first of these time stamps that it has [ns]."""
+        return next((self.stamps[name] for name in names if name in self.stamps), None)
 
     @property
-    def duration_ns(self) -> int:
-        """How long the server's core had the request."""
-        return self.stamps["REQUEST_END"] - self.start_ns
+    def read_ns(self) -> int | None:
+        """When the server had read it; a step of an ensemble was not read."""
+        return self.at(*READ)
+
+    @property
+    def start_ns(self) -> int | None:
+        """When the server's core took it."""
+        return self.at("REQUEST_START")
+
+    @property
+    def send_ns(self) -> int | None:
+        """When the server began to send the answer; that of a step of an ensemble is not sent."""
+        return self.at(*SEND)
+
+    def done_ns(self, until_ns: int | None = None) -> int | None:
+        """When the server's core had its response.
+
+        A backend sends the response before it ends its books: COMPUTE_END and REQUEST_END can lie
+        after the moment at which the next in line had it. That time delays nobody.
+
+        Args:
+            until_ns: when the next in line had the response of a step of an ensemble, for which the
+                core has no stamp of its own; the backend's COMPUTE_END counts up to then.
+        """
+        end_ns, books_ns = self.at("INFER_RESPONSE_COMPLETE"), self.at("COMPUTE_END")
+        if end_ns is not None or books_ns is None or until_ns is None:
+            return end_ns
+        return min(books_ns, until_ns)
 
     def shifted(self, offset_ns: int) -> Request:
         """The same request on a clock that is ahead by ``offset_ns``."""
         stamps = {name: stamp + offset_ns for name, stamp in self.stamps.items()}
         return Request(self.model, stamps, [step.shifted(offset_ns) for step in self.steps])
 
-    def parts(self, stage: str, until_ns: int) -> list[Lap]:
-        """The parts of the time in the server, under the name of a stage, without gaps.
-
-        A backend sends its response before it ends its books: COMPUTE_END and REQUEST_END can lie
-        after the moment ``until_ns`` at which the next in line had the response. Time after that
-        delays nobody and is left out. What lies in no part is ``server_other``; for an ensemble,
-        all that its steps leave: the time between them.
+    def parts(
+        self,
+        stage: str,
+        notes: Sequence[Lap],
+        native: Collection[str] = (),
+        until_ns: int | None = None,
+    ) -> Iterator[Lap]:
+        """The parts of the time in the server's core, each between two time stamps.
 
         Args:
             stage: name for the parts; the steps of an ensemble keep their models' names.
-            until_ns: when the response was there.
+            notes: what its models noted of it, see ``serving.journal``.
+            native: models that the server's own backend computes, and so without notes.
+            until_ns: see ``done_ns``.
+
+        Raises:
+            TraceError: stamps are out of order, or a model noted nothing.
         """
-        laps: list[Lap] = []
         if self.steps:
-            steps = sorted(self.steps, key=lambda step: step.start_ns)
-            ends = [step.start_ns for step in steps[1:]] + [until_ns]
-            for step, end in zip(steps, ends, strict=True):
-                laps += step.parts(step.model, end)
-            stop = min(self.stamps["REQUEST_END"], until_ns)
+            yield from self._steps(stage, notes, native)
+            return
+        at = self.at
+        begin, end = at("COMPUTE_INPUT_END"), at("COMPUTE_OUTPUT_START")
+        yield from between(stage, "queue", at("QUEUE_START"), at("COMPUTE_START"))
+        yield from between(stage, "compute_input", at("COMPUTE_START"), begin)
+        if stage in native:
+            yield from between(stage, "compute_infer", begin, end)
         else:
-            for part, (begin, end) in PARTS.items():
-                start, stop = (min(self.stamps[name], until_ns) for name in (begin, end))
-                laps.append(Lap(stage, part, start, stop - start))
-        rest = stop - self.start_ns - sum(lap.duration_ns for lap in laps)
-        return [*laps, Lap(stage, "server_other", self.start_ns, rest)]
+            # The fused model's notes are under the names of its stages.
+            own = [note for note in notes if stage in (note.stage, FUSED)]
+            if not own:
+                raise TraceError(f"the model of {stage} noted nothing")
+            own.sort(key=lambda note: note.start_ns)
+            yield from between(stage, "hand_over", begin, own[0].start_ns)
+            yield from own
+            last_ns = own[-1].start_ns + own[-1].duration_ns
+            yield from between(stage, "hand_back", last_ns, end)
+        yield from between(stage, "compute_output", end, self.done_ns(until_ns))
+
+    def _steps(self, stage: str, notes: Sequence[Lap], native: Collection[str]) -> Iterator[Lap]:
+        before_ns = self.start_ns
+        steps = sorted(self.steps, key=lambda step: step.start_ns or 0)
+        ends = [*(step.start_ns for step in steps[1:]), self.done_ns()]
+        for step, until_ns in zip(steps, ends, strict=True):
+            yield from between(stage, "between_steps", before_ns, step.start_ns)
+            yield from step.parts(step.model, notes, native, until_ns)
+            before_ns = step.done_ns(until_ns)
+        yield from between(stage, "between_steps", before_ns, self.done_ns())
 
 
 def read_trace(path: Path) -> dict[str, Request]:

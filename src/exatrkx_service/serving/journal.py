@@ -1,8 +1,9 @@
-"""What the served models note: of their process, and of each request when its stages computed.
+"""What the served models note: of their process, and of each request when they did what.
 
 Triton's time stamps around a model of the Python backend hold the exchange with the model's
-process as well. Each model notes the time of the stages' own work, so that both can be told apart.
-The notes stay in memory and are written when the server unloads the model.
+process as well. Each model notes when it took the tensors, when each stage computed and when the
+response was made, so that the exchange before and after can be told from it. The notes stay in
+memory and are written when the server unloads the model.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from exatrkx_service.pipeline.stopwatch import Lap
 from exatrkx_service.serving.health import ServerError
 
 FOLDER = "EXATRKX_JOURNAL"  # environment variable: where to write; nothing is noted without it
+CONVERT = "convert"  # part: the model takes its inputs from Triton, and makes the response
 WARMUP = "warmup/"  # beginning of the ids of requests that warm up
 # What must be the same on both sides: these compute.
 MODULES = ("exatrkx_service", "torch", "faiss", "numpy", "scipy")
@@ -30,7 +32,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.folder = os.environ.get(FOLDER)
-        self.rows: list[tuple[str, str, int, int]] = []
+        self.rows: list[tuple[str, str, str, int, int]] = []
 
     def introduce(self, model: str, affinity_at_start: set[int]) -> None:
         """Writes what this process is: its model, its modules' files, the CPUs that it may use."""
@@ -47,9 +49,9 @@ class Journal:
             temporary.replace(path)
 
     def note(self, request_id: str, laps: list[Lap]) -> None:
-        """Notes the stages of a request."""
+        """Notes the laps of a request: those of its stages, and the model's own, ``CONVERT``."""
         if self.folder:
-            self.rows += [(request_id, lap.stage, lap.start_ns, lap.duration_ns) for lap in laps]
+            self.rows += [(request_id, *lap) for lap in laps]
 
     def write(self) -> None:
         """Writes the notes into a file of this process."""
@@ -90,14 +92,16 @@ def check_processes(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_journals(folder: Path) -> dict[str, list[Lap]]:
-    """The stages' own work, part ``compute_infer``, by the id of the request.
+    """What the models noted, by the id of the request: ``convert``, and ``compute_infer``.
 
-    The id is that which the client gave; the steps of an ensemble have their request's.
+    The first is under the model's name, the second, the stages' own work, under the stage's. The
+    id is that which the client gave; the steps of an ensemble have their request's.
     """
     laps: dict[str, list[Lap]] = defaultdict(list)
     for _, rows in _read(folder):
-        for request_id, stage, start_ns, duration_ns in rows:
-            laps[request_id].append(Lap(stage, "compute_infer", int(start_ns), int(duration_ns)))
+        for request_id, stage, part, start_ns, duration_ns in rows:
+            part = CONVERT if part == CONVERT else "compute_infer"
+            laps[request_id].append(Lap(stage, part, int(start_ns), int(duration_ns)))
     return dict(laps)
 
 

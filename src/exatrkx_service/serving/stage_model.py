@@ -16,7 +16,7 @@ from exatrkx_service.pipeline.pipeline import LocalStep
 from exatrkx_service.pipeline.stages import make_stage
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS
-from exatrkx_service.serving.journal import Journal
+from exatrkx_service.serving.journal import CONVERT, Journal
 
 
 class ServedModel:
@@ -31,6 +31,7 @@ class ServedModel:
         devices.settle(threads)
         from exatrkx_service.serving import exchange
 
+        self.model = model
         self.exchange = exchange
         self.journal = Journal()
         self.journal.introduce(model, affinity)
@@ -40,14 +41,20 @@ class ServedModel:
         raise NotImplementedError
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answers the requests, and notes how long the stages took."""
+        """Answers the requests, and notes of each when it was begun, computed and answered.
+
+        The notes are without gaps: from the first to the last they say how long the model had the
+        request; what others of the same call wait for it is in none of theirs.
+        """
         responses = []
         for request in requests:
-            tensors = {name: self.exchange.take(request, name) for name in self.inputs}
             watch = Stopwatch()
+            tensors = {name: self.exchange.take(request, name) for name in self.inputs}
+            watch.lap(self.model, CONVERT)
             self.compute(tensors, watch)
-            self.journal.note(request.request_id(), watch.laps)
             responses.append(self.exchange.respond(self.output, tensors[self.output]))
+            watch.lap(self.model, CONVERT)
+            self.journal.note(request.request_id(), watch.laps)
         return responses
 
     def finalize(self) -> None:

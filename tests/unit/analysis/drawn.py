@@ -5,29 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from hand_made import make_event
-from synthetic import make_reference
 
 from exatrkx_service.analysis import figures
-from exatrkx_service.analysis.summary import breakdown, cost_vs_s0, summarise
 from exatrkx_service.tracking import to_tracks
 
-BOOTSTRAP = {"confidence_level": 0.95, "resamples": 100, "seed": 1}
 
-
-def draw_timings(timings):
+def draw_tables(tables):
     """The figures of the service options."""
-    reference = make_reference(timings)
-    summary = summarise(timings, reference, **BOOTSTRAP)
-    parts = breakdown(timings, reference, **BOOTSTRAP)
-    cost = cost_vs_s0(timings, reference, **BOOTSTRAP)
     return {
-        "comparison": figures.comparison(summary, parts, cost),
-        "overhead": figures.overhead(parts),
-        "latency_vs_concurrency": figures.latency_vs_concurrency(summary),
-        "throughput_vs_concurrency": figures.throughput_vs_concurrency(timings),
-        "latency_distribution": figures.latency_distribution(timings),
-        "time_vs_space_points": figures.time_vs_space_points(timings),
-        "ensemble_timeline": figures.ensemble_timeline(timings),
+        "comparison": figures.comparison(tables.summary, tables.parts),
+        "overhead": figures.overhead(tables.parts, tables.cost),
+        "latency_vs_concurrency": figures.latency_vs_concurrency(tables.summary),
+        "throughput_vs_concurrency": figures.throughput_vs_concurrency(
+            tables.summary, tables.blocks
+        ),
+        "latency_distribution": figures.latency_distribution(tables.shown),
+        "time_vs_space_points": figures.time_vs_space_points(tables.shown),
+        "ensemble_timeline": figures.ensemble_timeline(tables.shown),
+        "resources": figures.resources(tables.summary),
     }
 
 

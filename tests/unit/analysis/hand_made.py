@@ -59,4 +59,4 @@ def make_physics() -> pd.DataFrame:
         ),
         "CKF": make_method([0] * 5 + [5] * 3 + [-1] * 7),
     }
-    return physics_table([event], methods, confidence_level=0.95, resamples=100)
+    return physics_table([event], methods, confidence_level=0.95)

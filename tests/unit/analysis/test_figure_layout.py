@@ -7,13 +7,15 @@ import sys
 
 import pandas as pd
 import pytest
-from drawn import draw_others, draw_timings
+from drawn import draw_others, draw_tables
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from tables import make_tables
 
 TIMED = [
     *("comparison", "overhead", "latency_vs_concurrency", "throughput_vs_concurrency"),
     *("latency_distribution", "time_vs_space_points", "ensemble_timeline"),
+    "resources",
 ]
 FIGURES = [
     *(*TIMED, "efficiency", "fake_and_duplicate_rates", "efficiency_vs_time"),
@@ -23,12 +25,13 @@ SLOW, MANY = ", slow", ", many"
 WEIGHTS = "src/exatrkx_service/models/weights"
 DRAW = """
 import sys
-from drawn import draw_others, draw_timings
+from drawn import draw_others, draw_tables
 from exatrkx_service.analysis.figures import save_figure
 from hand_made import make_physics
 from synthetic import make_timings
+from tables import make_tables
 
-timed = draw_timings(make_timings(n_events=8, concurrencies=(1, 2)))
+timed = draw_tables(make_tables(make_timings(n_events=8, concurrencies=(1, 2))))
 for name, figure in (timed | draw_others(make_physics(), sys.argv[1])).items():
     save_figure(figure, name)
 """
@@ -50,15 +53,15 @@ WITH_UNIT = ("time", "overhead", "throughput", "momentum", "production radius", 
 
 
 @pytest.fixture(scope="module")
-def drawn(synthetic, physics, root):
+def drawn(synthetic, tables, physics, root):
     """All figures; those of events that take 300 times as long; those with ten track finders."""
-    timings = synthetic[0]
+    timings, _, reference = synthetic
     slow = timings.assign(duration_ns=300 * timings.duration_ns, start_ns=300 * timings.start_ns)
     ckf = physics[physics.method == "CKF"]
     more = [ckf.assign(method=f"of_a_long_name_{i}") for i in range(8)]
     drawn = {
-        "": draw_timings(timings) | draw_others(physics, root / WEIGHTS),
-        SLOW: draw_timings(slow),
+        "": draw_tables(tables) | draw_others(physics, root / WEIGHTS),
+        SLOW: draw_tables(make_tables(slow, reference=reference)),
         MANY: draw_others(pd.concat([physics, *more]), root / WEIGHTS),
     }
     return {f"{name}{kind}": each for kind in drawn for name, each in drawn[kind].items()}

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
+from exatrkx_service.analysis.breakdown import BREAKDOWN_COLUMNS
 from exatrkx_service.analysis.cuts import CUTS_COLUMNS
 from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
-from exatrkx_service.analysis.summary import BREAKDOWN_COLUMNS, COST_COLUMNS, SUMMARY_COLUMNS
-from exatrkx_service.analysis.timings import COLUMNS, REFERENCE_COLUMNS
+from exatrkx_service.analysis.summary import COST_COLUMNS, SUMMARY_COLUMNS
+from exatrkx_service.analysis.timings import BLOCK_COLUMNS, COLUMNS, REFERENCE_COLUMNS
 from exatrkx_service.baseline.ckf import TIME_COLUMNS, TRACK_COLUMNS
 from exatrkx_service.measure.agreement import AGREEMENT_COLUMNS
 from exatrkx_service.models.training import CURVE_COLUMNS
@@ -18,6 +19,7 @@ from exatrkx_service.tracking.method import COLUMNS as METHOD_COLUMNS
     ("file", "columns"),
     [
         ("timings/<option>/round<r>.parquet", COLUMNS),
+        ("timings/<option>/round<r>.blocks.parquet", BLOCK_COLUMNS),
         ("reference.parquet", REFERENCE_COLUMNS),
         *((f"<method>/{table}.parquet", names) for table, names in METHOD_COLUMNS.items()),
         ("physics.csv", PHYSICS_COLUMNS),

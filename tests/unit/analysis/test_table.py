@@ -3,14 +3,13 @@ import json
 import pytest
 import yaml
 
-from exatrkx_service.analysis.summary import summarise
-from exatrkx_service.analysis.table import main, terminal_table
+from exatrkx_service.analysis.table import display_rows, main, terminal_table
 from exatrkx_service.config import ConfigError
 
 
 @pytest.fixture(scope="module")
-def summary(synthetic):
-    return summarise(*synthetic, confidence_level=0.95, resamples=50, seed=1)
+def summary(tables):
+    return tables.summary
 
 
 @pytest.fixture
@@ -35,11 +34,23 @@ def run(summary, tmp_path, monkeypatch):
 def test_one_line_per_row(summary):
     lines = terminal_table(summary).splitlines()
     assert len(lines) == 1 + len(summary)
-    assert "×1.00" in lines[1]
+    row = summary.iloc[0]
+    assert f" {row.cost_ms:+.2f} [{row.cost_low_ms:+.2f}, {row.cost_high_ms:+.2f}] " in lines[1]
+    assert f" {row.client_cpu_ms:.1f} + 0.0 " in lines[1]
     assert lines[1].endswith("stable")
 
 
+def test_what_is_not_known_is_a_dash(summary):
+    empty = summary.assign(mean_ms=float("nan"), cost_low_ms=float("nan"))
+    empty = empty.assign(server_cpu_ms=float("nan"))
+    row = display_rows(empty)[0]
+    assert row["mean"] == "- [{ci95_low_ms:.2f}, {ci95_high_ms:.2f}]".format(**summary.iloc[0])
+    assert row["cost"] == f"{summary.cost_ms[0]:+.2f}"
+    assert row["cpu"] == f"{summary.client_cpu_ms[0]:.1f}"
+
+
 def test_the_results_are_those_of_the_configuration(run, summary, tmp_path, capsys):
+    assert set(summary.verdict) == {"stable"}
     assert main(run()) == 0
     report = (tmp_path / "elsewhere/mine/report.html").resolve()
     assert capsys.readouterr().out == f"{terminal_table(summary)}\n\nreport: {report}\n"

@@ -99,7 +99,7 @@ def test_the_axis_of_times_is_logarithmic_where_methods_are_far_apart(slowest_ns
         "exatrkx": make_method(labels),
         "reference": make_method(labels, duration_ns=slowest_ns),
     }
-    table = physics_table([make_event()], methods, confidence_level=0.95, resamples=9)
+    table = physics_table([make_event()], methods, confidence_level=0.95)
     axes = figures.efficiency_vs_time(table).axes[0]
     low, high = axes.get_xlim()
     assert axes.get_xscale() == scale
@@ -109,7 +109,7 @@ def test_the_axis_of_times_is_logarithmic_where_methods_are_far_apart(slowest_ns
 @pytest.mark.parametrize("draw", DRAWN)
 def test_a_sample_without_particles_or_candidates_says_so(draw, tmp_path):
     event = make_event(0, (), noise=3, pt=[])
-    table = physics_table([event], {"m": make_method([-1] * 3)}, confidence_level=0.95, resamples=9)
+    table = physics_table([event], {"m": make_method([-1] * 3)}, confidence_level=0.95)
     figure = draw(table)
     assert "The sample has no" in text_of(figure) or "No candidate" in text_of(figure)
     figure.savefig(tmp_path / "empty.png", dpi=30)

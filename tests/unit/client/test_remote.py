@@ -1,3 +1,4 @@
+import grpc
 import numpy as np
 import pytest
 from geventhttpclient.response import HTTPConnectionClosed
@@ -8,21 +9,46 @@ from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS
 
 
-def failing(error, protocol="http"):
+class CallFailed(grpc.RpcError):
+    """What a gRPC call raises."""
+
+    def __init__(self, code, details):
+        self.code, self.details = lambda: code, lambda: details
+
+
+def failing(error, protocol):
+    """A client whose library raises an error for each request."""
     client = Client("127.0.0.1:9", protocol, 1)
 
-    def infer(*args, **kwargs):
+    def fail(*args, **kwargs):
         raise error
 
-    client.connection.infer = infer
+    if protocol == "grpc":
+        client.transport.infer = fail
+    else:
+        client.transport.connection.post = fail
     return client
+
+
+def send(client, model):
+    """One request without inputs, as a step sends it."""
+    return client.call(model, client.transport.encode(model, {}, "labels", "id"))
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), HTTPConnectionClosed("closed")])
 def test_a_lost_connection_is_a_failed_request(error):
-    client = failing(error)
+    client = failing(error, "http")
     with pytest.raises(InferenceServerException, match=type(error).__name__):
-        client.infer("gnn", [], [], "id")
+        send(client, "gnn")
+    assert not client.sent
+    client.close()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_server_that_is_not_there_is_a_failed_request(protocol):
+    client = Client("127.0.0.1:9", protocol, 5)  # a port of the system that nobody listens on
+    with pytest.raises(InferenceServerException, match=r"(?i)connection ?refused"):
+        send(client, "gnn")
     assert not client.sent
     client.close()
 
@@ -31,23 +57,23 @@ def test_a_lost_connection_is_a_failed_request(error):
     ("protocol", "error"),
     [
         ("http", TimeoutError("timed out")),
-        ("grpc", InferenceServerException("late", status="StatusCode.DEADLINE_EXCEEDED")),
+        ("grpc", CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "late")),
     ],
 )
 def test_a_request_that_takes_too_long_is_told_from_others_with_its_key(protocol, error):
     client = failing(error, protocol)
     expected = r"gnn: no answer within measure\.request_timeout_s = 1 s"
     with pytest.raises(RequestTimeout, match=expected):
-        client.infer("gnn", [], [], "id")
+        send(client, "gnn")
     assert client.sent == {"gnn": 1}  # the server may work on
     client.close()
 
 
 def test_full_shared_memory_is_no_matter_of_one_request():
     text = "Failed to increase the shared memory pool size for key 'x' to 9 bytes."
-    client = failing(InferenceServerException(text), "grpc")
+    client = failing(CallFailed(grpc.StatusCode.INTERNAL, text), "grpc")
     with pytest.raises(SharedMemoryFull, match="too little shared memory for the larger events"):
-        client.infer("gnn", [], [], "id")
+        send(client, "gnn")
     client.close()
 
 
@@ -55,14 +81,15 @@ class Answer:
     """A connection whose answer is an array."""
 
     def __init__(self, array):
-        import tritonclient.http
+        self.transport, self.array = self, array
 
-        self.module, self.array = tritonclient.http, array
+    def encode(self, *arguments):
+        return None
 
-    def infer(self, *arguments):
-        return self
+    def call(self, *arguments):
+        return None
 
-    def as_numpy(self, name):
+    def decode(self, *arguments):
         return self.array
 
 

@@ -63,7 +63,7 @@ def test_the_reference_is_the_pipeline_as_a_track_finder(repository):
     assert edges.n_edges.tolist() == sizes.n_edges_built.tolist()
     assert edges.n_true.tolist() == [5 * 9, 12 * 9, 0]
 
-    table = physics_table(events, {"exatrkx": method}, confidence_level=0.95, resamples=10)
+    table = physics_table(events, {"exatrkx": method}, confidence_level=0.95)
     row = table[(table.quantity == "technical_efficiency") & (table.population == "B")].iloc[0]
     assert row.total == 17 and row.value > 0.9
 

@@ -16,7 +16,8 @@ import pytest
 
 from exatrkx_service.client.remote import Client, RemoteStep, RequestTimeout
 from exatrkx_service.measure import backlog
-from exatrkx_service.measure.load import run_load
+from exatrkx_service.measure.clients import client_threads
+from exatrkx_service.measure.load import OPTION, Item
 from exatrkx_service.models.export import WEIGHTS, export
 from exatrkx_service.paths import weights_file
 from exatrkx_service.pipeline.labeling import label_tracks
@@ -119,8 +120,9 @@ def test_each_client_has_a_connection_of_its_own(repository, settings, config, t
             client.close()
     # And the model noted each request, for the breakdown.
     journals = read_journals(server.journals)
-    assert {i: [lap.stage for lap in laps] for i, laps in journals.items()} == {
-        f"{i}/labeling": ["labeling"] for i in range(4)
+    parts = ["convert", "compute_infer", "convert"]
+    assert {i: [lap[:2] for lap in laps] for i, laps in journals.items()} == {
+        f"{i}/labeling": [("labeling", part) for part in parts] for i in range(4)
     }
 
 
@@ -226,9 +228,19 @@ def test_a_server_whose_owner_is_killed_while_it_loads_is_stopped(repository, ro
     assert not alive and not list(SHARED_MEMORY.glob(f"{region}*"))
 
 
-def test_a_server_that_dies_under_load_is_an_error(repository, settings, config, tmp_path):
+def send_all(step, client, server):
+    """One client sends an event over and over."""
     events = {0: np.zeros((5, 3), np.float32)}
+    with client_threads(lambda: ({OPTION: Pipeline([step])}, client), 1, events) as crew:
+        crew.ready(server.check_alive)
+        while True:
+            items = [Item(OPTION, 0, number) for number in range(100)]
+            for share in crew.turn(1, items, "x", server.check_alive):
+                if any(sample.error for sample in share.samples):
+                    server.check_alive(wait_s=10)
 
+
+def test_a_server_that_dies_under_load_is_an_error(repository, settings, config, tmp_path):
     def dies_after_some(tensors_, watch, request_id):
         if request_id.endswith("/30"):
             processes[1].kill()
@@ -243,16 +255,7 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
         processes = family(server.process.pid)
         region = region_of(processes)
         client, step = labeling_step(server)
-        run_load(
-            lambda: (Pipeline([dies_after_some]), client.close),
-            events,
-            first=events,
-            concurrency=1,
-            repetitions=100,
-            seed=0,
-            tag="x",
-            check=server.check_alive,
-        )
+        send_all(dies_after_some, client, server)
     assert_all_gone(processes, server.grpc_url, region)
 
 
@@ -262,8 +265,6 @@ def test_a_server_that_dies_under_load_is_an_error(repository, settings, config,
 def test_a_model_that_is_killed_or_stopped_ends_the_measuring_at_once(
     repository, settings, config, tmp_path, number, what
 ):
-    events = {0: np.zeros((5, 3), np.float32)}
-
     def step_on(tensors_, watch, request_id):
         if request_id.endswith("/30"):
             model.send_signal(number)
@@ -278,16 +279,7 @@ def test_a_model_that_is_killed_or_stopped_ends_the_measuring_at_once(
         region = region_of(processes)
         (model,) = (p for p in processes if p.name().startswith("triton_python_b"))
         client, step = labeling_step(server)
-        run_load(
-            lambda: (Pipeline([step_on]), client.close),
-            events,
-            first=events,
-            concurrency=1,
-            repetitions=100_000,
-            seed=0,
-            tag="x",
-            check=server.check_alive,
-        )
+        send_all(step_on, client, server)
     assert f"the process of the model labeling (process {model.pid}) {what}" in str(caught.value)
     assert f"the end of its log {server.log}" in str(caught.value)
     # Nor does the server's end take the time that models get: it is killed.
@@ -318,7 +310,7 @@ def test_a_model_that_hangs_ends_the_measuring(repository, settings, config, tmp
         client = Client(server.grpc_url, "grpc", 1)
         step = RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
         step(tensors(5, [[0], [1]]), Stopwatch(), "first")
-        behind = backlog.Backlog(server, ["labeling"], [client])
+        behind = backlog.Backlog(server, ["labeling"], lambda: [client.sent])
         with pytest.raises(RequestTimeout, match="labeling: no answer within"):
             step(tensors(5, [[0], [1]]), Stopwatch(), "second")
         behind.drain(server.check_alive, backlog.PATIENCE_S)
@@ -339,7 +331,7 @@ def test_what_the_client_has_given_up_is_waited_for(
         client = Client(url, protocol, 0.5)
         step = RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
         step(tensors(5, [[0], [1]]), Stopwatch(), "first")
-        behind = backlog.Backlog(server, ["labeling"], [client])
+        behind = backlog.Backlog(server, ["labeling"], lambda: [client.sent])
         with pytest.raises(RequestTimeout):
             step(tensors(5, [[0], [1]]), Stopwatch(), "second")
         assert behind.owed() == {"labeling": 1}

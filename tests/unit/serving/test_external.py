@@ -45,10 +45,11 @@ def test_who_does_not_know_the_token_is_refused(repository, settings, config, tm
         for protocol, url in (("grpc", server.grpc_url), ("http", server.http_url)):
             for token in ("", "wrong"):
                 client = Client(url, protocol, 20, token)
+                message = client.transport.encode("labeling", {}, "labels", "x")
                 with pytest.raises(InferenceServerException, match="restricted"):
-                    client.infer("labeling", [], [], "x")
+                    client.call("labeling", message)
                 client.close()
             client = Client(url, protocol, 20, "secret")
             with pytest.raises(InferenceServerException, match="expected 3 inputs but got 0"):
-                client.infer("labeling", [], [], "x")
+                client.call("labeling", message)
             client.close()

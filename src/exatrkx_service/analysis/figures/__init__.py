@@ -8,13 +8,14 @@ os.environ["MPLBACKEND"] = "agg"
 
 from exatrkx_service.analysis.figures.cost import comparison, overhead
 from exatrkx_service.analysis.figures.display import event_display
+from exatrkx_service.analysis.figures.resources import resources
 from exatrkx_service.analysis.figures.scaling import (
     latency_distribution,
     latency_vs_concurrency,
     throughput_vs_concurrency,
     time_vs_space_points,
 )
-from exatrkx_service.analysis.figures.style import name_invalid, save_figure
+from exatrkx_service.analysis.figures.style import name_cells, save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
 from exatrkx_service.analysis.figures.tracking import (
     efficiency,
@@ -34,8 +35,9 @@ __all__ = [
     "latency_distribution",
     "latency_vs_concurrency",
     "learning_curves",
-    "name_invalid",
+    "name_cells",
     "overhead",
+    "resources",
     "save_figure",
     "throughput_vs_concurrency",
     "time_vs_space_points",

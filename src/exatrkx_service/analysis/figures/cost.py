@@ -6,40 +6,48 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     OVERHEAD_COLOUR,
     PART_COLOURS,
     PART_NAMES,
     STAGE_COLOURS,
     STAGE_NAMES,
+    UNATTRIBUTED_COLOUR,
     baseline_concurrency,
     empty_figure,
     error_bars,
     is_compute,
+    is_overhead,
+    option_styles,
     own_style,
     served_label,
 )
-from exatrkx_service.analysis.timings import ENSEMBLE, PIPELINE, STAGES
-from exatrkx_service.analysis.verdicts import clients
+from exatrkx_service.analysis.timings import (
+    BASELINE,
+    ENSEMBLE,
+    EVENT,
+    PIPELINE,
+    STAGES,
+    UNATTRIBUTED,
+)
 from exatrkx_service.options import option_order
+
+_OVERHEAD = {"facecolor": OVERHEAD_COLOUR, "edgecolor": "#4D4D4D", "hatch": "////", "lw": 0.6}
 
 
 @own_style
 def comparison(
-    summary: pd.DataFrame,
-    breakdown: pd.DataFrame,
-    cost: pd.DataFrame,
-    *,
-    confidence_level: float = 0.95,
+    summary: pd.DataFrame, breakdown: pd.DataFrame, *, confidence_level: float = 0.95
 ) -> Figure:
-    """Mean time per event and option: the five stages stacked, and the overhead on top.
+    """Mean time per event and option: the five stages stacked, and the service around them on top.
 
     Args:
         summary: see ``summary.summarise``.
-        breakdown: see ``summary.breakdown``.
-        cost: difference to S0, see ``summary.cost_vs_s0``.
+        breakdown: see ``breakdown.breakdown``.
         confidence_level: of the intervals in the tables.
 
     Returns:
@@ -50,43 +58,40 @@ def comparison(
         return empty_figure(title, "No option has valid samples.")
     concurrency = baseline_concurrency(breakdown)
     parts = breakdown[breakdown.concurrency == concurrency]
-    totals = summary[summary.concurrency == concurrency].set_index("option")
     options = option_order(parts.option)
+    shown = summary[summary.concurrency == concurrency].set_index("option").loc[options]
 
-    figure = Figure(figsize=(max(6.0, 1.9 + 1.35 * len(options)), 5.6), layout="constrained")
+    figure = Figure(figsize=(max(6.5, 2.4 + 1.35 * len(options)), 5.6), layout="constrained")
     axes = figure.subplots()
     x = np.arange(len(options))
     bottom = np.zeros(len(options))
     compute = is_compute(parts)
-    for stage in STAGES:
-        rows = parts[compute & (parts.stage == stage)]
-        height = rows.groupby("option").mean_ms.sum().reindex(options, fill_value=0).to_numpy()
-        axes.bar(x, height, 0.66, bottom, color=STAGE_COLOURS[stage], edgecolor="white", lw=0.6)
-        bottom += height
-    overhead = parts[~compute].groupby("option").mean_ms.sum().reindex(options, fill_value=0)
-    axes.bar(
-        x, overhead, 0.66, bottom, color=OVERHEAD_COLOUR, edgecolor="#4D4D4D", hatch="////", lw=0.6
+    layers = [
+        *((compute & (parts.stage == stage), {"color": STAGE_COLOURS[stage]}) for stage in STAGES),
+        (is_overhead(parts), _OVERHEAD),
+        (parts.part == UNATTRIBUTED, {"color": UNATTRIBUTED_COLOUR}),
+    ]
+    for rows, look in layers:
+        height = parts[rows].groupby("option").mean_ms.sum().reindex(options, fill_value=0)
+        axes.bar(x, height, 0.66, bottom, **{"edgecolor": "white", "lw": 0.6} | look)
+        bottom += height.to_numpy()
+    axes.errorbar(
+        x, shown.mean_ms, error_bars(shown), fmt="o", ms=4, color="black", capsize=4, zorder=4
     )
-    shown = totals.loc[options]
-    against = cost[cost.concurrency == concurrency].set_index("option")
-    axes.errorbar(x, shown.mean_ms, error_bars(shown), fmt="none", ecolor="black", capsize=4)
-    top = shown.ci95_high_ms.fillna(shown.mean_ms)
-    for i, option in enumerate(options):
-        row = shown.loc[option]
-        lines = [f"overhead {_number(overhead[option])} ms"] if overhead[option] else []
-        if option in against.index:
-            extra = against.loc[option]
-            lines.append(f"{_number(extra.cost_ms, sign='+')} ms vs S0")
-            if pd.notna(extra.ci95_low_ms):
-                low, high = extra.ci95_low_ms, extra.ci95_high_ms
-                lines.append(f"[{_number(low, sign='+')}, {_number(high, sign='+')}]")
+    axes.hlines(shown.control_ms, x - 0.42, x + 0.42, "black", ":", lw=1.6, zorder=3)
+    top = np.fmax(bottom, shown[["ci95_high_ms", "mean_ms"]].max(axis=1))
+    for i, row in enumerate(shown.itertuples()):
+        what = "A/A" if row.Index == BASELINE else "cost"
+        cost = _with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+")
+        mean = _with_interval(row.mean_ms, row.ci95_low_ms, row.ci95_high_ms, digits=1)
+        cost_lines = f"{what} {cost}" if pd.notna(row.cost_ms) else ""
         for text, height, weight in [
-            ("\n".join(lines), 6, "normal"),
-            (_with_interval(row), 8 + 12 * len(lines), "bold"),
+            (cost_lines, 6, "bold"),
+            (mean, 8 + 12 * (1 + cost_lines.count("\n")) * bool(cost_lines), "normal"),
         ]:
             axes.annotate(
                 text,
-                (i, top[option]),
+                (i, top.iloc[i]),
                 (0, height),
                 textcoords="offset points",
                 ha="center",
@@ -95,8 +100,6 @@ def comparison(
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
                 zorder=4,
             )
-    if "S0" in options:
-        axes.axhline(shown.mean_ms["S0"], color="black", ls=":", lw=1.1, zorder=3)
     axes.set_ylim(0, 1.3 * top.max())
     axes.set_xticks(
         x, [f"{option}\n{served_label(parts[parts.option == option])}" for option in options]
@@ -108,18 +111,17 @@ def comparison(
     axes.set_ylabel("mean time per event [ms]")
     axes.set_title(f"{title}, {clients(concurrency)}")
     handles = [
-        Patch(
-            facecolor=OVERHEAD_COLOUR,
-            edgecolor="#4D4D4D",
-            hatch="////",
-            label="overhead\n(all but compute)",
+        Line2D(
+            [], [], color="black", ls=":", lw=1.6, label="its control, S0\nin the same\nseconds"
         ),
+        Patch(color=UNATTRIBUTED_COLOUR, label="in no part"),
+        Patch(**_OVERHEAD, label="overhead\n(all but compute)"),
         *(Patch(color=STAGE_COLOURS[s], label=STAGE_NAMES[s]) for s in reversed(STAGES)),
     ]
     figure.legend(
         handles=handles,
         loc="outside right center",
-        title=f"mean, {confidence_level:.0%} interval",
+        title=f"bold: cost,\noption less control;\n{confidence_level:.0%} intervals",
         fontsize=9,
         title_fontsize=9,
     )
@@ -127,48 +129,51 @@ def comparison(
 
 
 @own_style
-def overhead(breakdown: pd.DataFrame) -> Figure:
-    """Where the overhead of each request goes, per served option.
+def overhead(
+    breakdown: pd.DataFrame, cost: pd.DataFrame, *, confidence_level: float = 0.95
+) -> Figure:
+    """What each option costs, and where the overhead of each of its requests goes.
 
     The bars hold the overhead alone, since the compute time would hide it; the compute time
     stands beside them as a number.
 
     Args:
-        breakdown: see ``summary.breakdown``.
+        breakdown: see ``breakdown.breakdown``.
+        cost: see ``summary.cost_table``.
+        confidence_level: of the intervals in the tables.
 
     Returns:
         The figure, for the lowest concurrency measured.
     """
-    title = "Where the overhead of each request goes"
+    title = "What a service costs, and where its overhead goes"
     if breakdown.empty:
         return empty_figure(title, "No option has valid samples.")
     concurrency = baseline_concurrency(breakdown)
     parts = breakdown[breakdown.concurrency == concurrency]
-    options = option_order(parts.option[~is_compute(parts)])
+    options = option_order(parts.option[is_overhead(parts)])
     if not options:
         return empty_figure(title, "No option that serves a stage was measured.")
     lanes = {option: _served_stages(parts[parts.option == option]) for option in options}
+    costs = cost[cost.concurrency == concurrency].set_index("option")
 
-    figure = Figure(
-        figsize=(8.6, 1.5 + sum(0.5 + 0.36 * len(lane) for lane in lanes.values())),
-        layout="constrained",
-    )
-    panels = figure.subplots(
-        len(options),
-        1,
-        sharex=True,
-        squeeze=False,
-        height_ratios=[len(lane) for lane in lanes.values()],
-    )[:, 0]
+    heights = [1.0 + len(costs), *(0.6 + len(lane) for lane in lanes.values())]
+    figure = Figure(figsize=(8.6, 2.0 + 0.4 * sum(heights)), layout="constrained")
+    first, *panels = figure.subplots(1 + len(options), 1, height_ratios=heights)
+    _cost_panel(first, costs, confidence_level)
     for axes, option in zip(panels, options, strict=True):
         rows = parts[parts.option == option]
         _overhead_panel(axes, rows, lanes[option])
         sum_ms = rows.mean_ms[~is_compute(rows)].sum()
         note = ", computing included" if "request" in set(rows.part) else ""
-        axes.set_title(f"{option}: {_number(sum_ms)} ms per event{note}", fontsize=10, pad=3)
+        axes.set_title(
+            f"{option}, around the stages' own work: {_number(sum_ms)} ms per event{note}",
+            fontsize=10,
+            pad=3,
+        )
         axes.tick_params(labelsize=9)
-    end = max(axes.dataLim.x1 for axes in panels)
-    panels[0].set_xlim(0, 1.45 * end)
+        axes.sharex(panels[0])
+        axes.tick_params(labelbottom=axes is panels[-1])
+    panels[0].set_xlim(0, 1.45 * max(axes.dataLim.x1 for axes in panels))
     panels[-1].set_xlabel("mean overhead per event [ms]")
     figure.supylabel("request, or step of it", fontsize=10)
     figure.suptitle(
@@ -187,9 +192,41 @@ def overhead(breakdown: pd.DataFrame) -> Figure:
     return figure
 
 
+def _cost_panel(axes: Axes, costs: pd.DataFrame, confidence_level: float) -> None:
+    """One point per option with its interval; S0 against itself must lie on the line of zero."""
+    options = option_order(costs.index)
+    costs = costs.loc[options]
+    bars = error_bars(costs, "cost_ms")
+    for i, (option, style) in enumerate(option_styles(options).items()):
+        axes.errorbar(
+            costs.cost_ms[option], i, xerr=bars[:, i : i + 1], **style, ms=6, lw=1.6, capsize=4
+        )
+        row = costs.loc[option]
+        axes.annotate(
+            _with_interval(row.cost_ms, row.ci95_low_ms, row.ci95_high_ms, "+", sep=" "),
+            (row.cost_ms + bars[1, i], i),
+            (7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+    axes.axvline(0, color="black", lw=1.0, zorder=1)
+    ends = (costs.cost_ms - bars[0]).min(), (costs.cost_ms + bars[1]).max()
+    low, high = min(0.0, ends[0]), max(0.0, ends[1])
+    reach = (high - low) or 1.0
+    axes.set_xlim(low - 0.05 * reach, high + 0.45 * reach)
+    names = [f"{option} (A/A)" if option == BASELINE else option for option in options]
+    axes.set_yticks(range(len(options)), names)
+    axes.set_ylim(len(options) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.set_title("Cost: the option less its control in the same seconds", fontsize=10, pad=3)
+    axes.set_xlabel(f"mean cost per event [ms], {confidence_level:.0%} interval")
+    axes.tick_params(labelsize=9)
+
+
 def _served_stages(rows: pd.DataFrame) -> list[str]:
-    served = set(rows.stage[~is_compute(rows)])
-    return [stage for stage in [ENSEMBLE, PIPELINE, *STAGES] if stage in served]
+    served = set(rows.stage[is_overhead(rows)])
+    return [*(stage for stage in [ENSEMBLE, PIPELINE, *STAGES] if stage in served), EVENT]
 
 
 def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
@@ -232,10 +269,14 @@ def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _with_interval(row: pd.Series) -> str:
-    """'44.3 ms' above '[41.2, 47.5]'; the mean alone where there is no interval."""
-    mean, low, high = (_number(v, 1) for v in (row.mean_ms, row.ci95_low_ms, row.ci95_high_ms))
-    return f"{mean} ms" if pd.isna(row.ci95_low_ms) else f"{mean} ms\n[{low}, {high}]"
+def _with_interval(
+    value: float, low: float, high: float, sign: str = "", *, digits: int = 2, sep: str = "\n"
+) -> str:
+    """'44.30 ms', then '[41.20, 47.50]'; the value alone where there is no interval."""
+    texts = [_number(v, digits, sign) for v in (value, low, high)]
+    if pd.isna(low):
+        return f"{texts[0]} ms"
+    return f"{texts[0]} ms{sep}[{texts[1]}, {texts[2]}]"
 
 
 def _number(value: float, digits: int = 2, sign: str = "") -> str:

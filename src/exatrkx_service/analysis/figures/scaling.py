@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exatrkx_service.analysis.cells import UNSTABLE, clients
 from exatrkx_service.analysis.figures.style import (
     baseline_concurrency,
     concurrency_axis,
@@ -16,14 +18,10 @@ from exatrkx_service.analysis.figures.style import (
     option_styles,
     own_style,
 )
-from exatrkx_service.analysis.summary import (
-    NS_PER_MS,
-    event_means,
-    quantiles,
-    throughput_per_round,
-)
-from exatrkx_service.analysis.timings import total_rows
-from exatrkx_service.analysis.verdicts import clients
+from exatrkx_service.analysis.summary import event_means, quantiles
+from exatrkx_service.analysis.timings import CELL, NS_PER_MS, OPTION, total_rows
+from exatrkx_service.measure.estimate import half_width, plain_mean
+from exatrkx_service.options import option_order
 
 _QUANTILE_MARKERS = {50: "o", 95: "D", 99: "s"}
 SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points
@@ -31,7 +29,7 @@ SIZE_BINS = 6  # bins of equal numbers of events in the trend against space poin
 
 @own_style
 def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0.95) -> Figure:
-    """Mean time of an event against the number of clients, one line per option.
+    """Mean time of an event against the number of clients, and what the option costs.
 
     Args:
         summary: see ``summary.summarise``.
@@ -41,71 +39,68 @@ def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0
     valid = summary.dropna(subset="mean_ms")
     if valid.empty:
         return empty_figure(title, "No option has valid samples.")
-    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
-    axes = figure.subplots()
-    styles = option_styles(summary.option)
-    for option, place in _dodged(valid.option.unique()).items():
-        rows = valid[valid.option == option].sort_values("concurrency")
-        axes.errorbar(
-            rows.concurrency * place,
-            rows.mean_ms,
-            error_bars(rows),
-            **styles[option],
-            label=option,
-            ms=5,
-            lw=1.4,
-            capsize=3,
-        )
-    concurrency_axis(axes, valid.concurrency)
-    from_zero(axes)
-    axes.set_ylabel(f"mean time per event [ms], {confidence_level:.0%} interval")
-    axes.set_title(title)
-    axes.legend(title="service option", ncols=2)
+    figure = Figure(figsize=(10.5, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    times = error_bars(valid)
+    _lines(left, valid, summary.option, valid.mean_ms, times)
+    from_zero(left)
+    left.set_ylabel(f"mean time per event [ms], {confidence_level:.0%} interval")
+    left.set_title(title)
+    costs = error_bars(valid, "cost_ms", "cost_low_ms", "cost_high_ms")
+    _lines(right, valid, summary.option, valid.cost_ms, costs)
+    right.axhline(0, color="black", lw=1.0, zorder=1)
+    right.set_ylabel(f"mean cost per event [ms], {confidence_level:.0%} interval")
+    right.set_title("Cost: less S0 in the same seconds")
+    left.legend(title="service option", ncols=2)
     return figure
 
 
 @own_style
-def throughput_vs_concurrency(timings: pd.DataFrame) -> Figure:
+def throughput_vs_concurrency(
+    summary: pd.DataFrame, blocks: pd.DataFrame, *, confidence_level: float = 0.95
+) -> Figure:
     """Events per second against the number of clients, one line per option.
 
-    The line is the throughput of all rounds together, the bars reach from the slowest to the
-    fastest round.
-
     Args:
-        timings: raw samples of the valid options, see ``timings.comparable``.
+        summary: see ``summary.summarise``; the points are its throughput.
+        blocks: those that count, see ``timings.kept_blocks``.
+        confidence_level: of the interval, that of a ratio of sums over blocks (W. G. Cochran,
+            Sampling Techniques, 1977, chapter 6).
     """
     title = "Throughput against concurrency"
-    rounds = throughput_per_round(timings)
-    if rounds.empty:
+    valid = summary.dropna(subset="throughput_evt_s")
+    if valid.empty:
         return empty_figure(title, "No option has valid samples.")
-    table = rounds.groupby(["option", "concurrency"], as_index=False).agg(
-        n_ok=("n_ok", "sum"),
-        window_s=("window_s", "sum"),
-        low=("throughput_evt_s", "min"),
-        high=("throughput_evt_s", "max"),
-    )
-    table["rate"] = table.n_ok / table.window_s
+    options = blocks[(blocks.arm == OPTION) & (blocks.window_s > 0)]
+    own = dict(iter(options.groupby(CELL)))
+    width = []
+    for row in valid.itertuples():
+        rows = own[row.option, row.concurrency]
+        residuals = rows.n_finished - row.throughput_evt_s * rows.window_s
+        width.append(half_width(plain_mean(residuals / rows.window_s.mean(), confidence_level)))
+    bars = np.nan_to_num(np.array([width, width]))
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.subplots()
-    styles = option_styles(timings.option)
-    for option, place in _dodged(table.option.unique()).items():
-        rows = table[table.option == option].sort_values("concurrency")
-        axes.errorbar(
-            rows.concurrency * place,
-            rows.rate,
-            np.array([rows.rate - rows.low, rows.high - rows.rate]),
-            **styles[option],
-            label=option,
-            ms=5,
-            lw=1.4,
-            capsize=3,
-        )
-    concurrency_axis(axes, table.concurrency)
+    _lines(axes, valid, summary.option, valid.throughput_evt_s, bars)
     from_zero(axes)
-    axes.set_ylabel("throughput [events/s], bars: range of the rounds")
+    axes.set_ylabel(f"throughput [events/s], {confidence_level:.0%} interval")
     axes.set_title(title)
     axes.legend(title="service option", ncols=2)
     return figure
+
+
+def _lines(
+    axes: Axes, table: pd.DataFrame, options: pd.Series, values: pd.Series, bars: np.ndarray
+) -> None:
+    """One line per option over the number of clients; points of unstable cells are hollow."""
+    styles = option_styles(options)
+    for option, place in _dodged(option_order(table.option)).items():
+        own = (table.option == option).to_numpy()
+        x, y = table.concurrency[own] * place, values[own]
+        axes.errorbar(x, y, bars[:, own], **styles[option], label=option, ms=5, lw=1.4, capsize=3)
+        hollow = (table.verdict[own] == UNSTABLE).to_numpy()
+        axes.plot(x[hollow], y[hollow], ls="", **styles[option], ms=5, mfc="white", zorder=4)
+    concurrency_axis(axes, table.concurrency)
 
 
 @own_style
@@ -115,7 +110,7 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
     Quantiles of too few samples are left out, see ``summary.quantiles``.
 
     Args:
-        timings: raw samples of the valid options, see ``timings.comparable``.
+        timings: samples of the options, see ``cells.comparable``.
     """
     title = "Distribution of the time per event"
     totals = total_rows(timings)
@@ -186,7 +181,7 @@ def latency_distribution(timings: pd.DataFrame) -> Figure:
     figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("time per event [ms], all repetitions and rounds")
+    axes.set_xlabel("time per event [ms], all blocks that count")
     axes.set_ylabel("service option")
     axes.set_title(f"{title}, {clients(concurrency)}")
     return figure
@@ -200,7 +195,7 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
     the standard error of that mean. It assumes no model of how the time grows.
 
     Args:
-        timings: raw samples of the valid options, see ``timings.comparable``.
+        timings: samples of the options, see ``cells.comparable``.
     """
     title = "Time per event against its size"
     means = event_means(timings)
@@ -239,6 +234,6 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
     return figure
 
 
-def _dodged(options: np.ndarray) -> dict[str, float]:
+def _dodged(options: list[str]) -> dict[str, float]:
     """A factor near 1 per option, so that error bars at one concurrency stand side by side."""
     return dict(zip(options, 2 ** np.linspace(-0.07, 0.07, len(options)), strict=True))

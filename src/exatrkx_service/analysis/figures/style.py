@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import cycle
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exatrkx_service.analysis.cells import INVALID, UNSTABLE
 from exatrkx_service.analysis.timings import (
     COMPUTE_PARTS,
     ENSEMBLE,
+    EVENT,
     PIPELINE,
     STAGES,
+    UNATTRIBUTED,
 )
 from exatrkx_service.options import option_order
 
@@ -26,36 +29,51 @@ STAGE_COLOURS = dict(
     zip(STAGES, ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"], strict=True)
 )
 OVERHEAD_COLOUR = "#BDBDBD"
-# The client's parts are blue, the way between is grey, the server's are warm; compute is green.
+UNATTRIBUTED_COLOUR = "#222222"
+# What the client does is blue, the way between is grey, Triton's core is warm, the exchange with a
+# model is violet; compute is green.
 PART_COLOURS = {
     "serialise": "#0072B2",
-    "deserialise": "#56B4E9",
-    "request": "#C7B299",
-    "transfer": "#8C8C8C",
+    "send": "#6E6E6E",
+    "accept": "#F0E442",
     "queue": "#D55E00",
     "compute_input": "#E69F00",
+    "hand_over": "#CC79A7",
+    "convert": "#7B3F99",
     "compute": "#009E73",
-    "backend": "#CC79A7",
-    "compute_output": "#F0E442",
-    "server_other": "#7A4A1E",
+    "hand_back": "#E7B6D3",
+    "compute_output": "#F7C873",
+    "between_steps": "#7A4A1E",
+    "answer": "#B5A900",
+    "receive": "#B4B4B4",
+    "request": "#C7B299",
+    "deserialise": "#56B4E9",
+    UNATTRIBUTED: UNATTRIBUTED_COLOUR,
 }
 PART_NAMES = {
     "serialise": "serialise (client)",
-    "deserialise": "deserialise (client)",
-    "request": "request, not divided",
-    "transfer": "transfer",
+    "send": "send",
+    "accept": "accept (server)",
     "queue": "queue (server)",
     "compute_input": "compute input (server)",
+    "hand_over": "hand over (to the model)",
+    "convert": "convert (in the model)",
     "compute": "compute",
-    "backend": "backend (server)",
+    "hand_back": "hand back (by the model)",
     "compute_output": "compute output (server)",
-    "server_other": "other (server)",
+    "between_steps": "between steps (server)",
+    "answer": "answer (server)",
+    "receive": "receive",
+    "request": "request, not divided",
+    "deserialise": "deserialise (client)",
+    UNATTRIBUTED: "in no part",
 }
 STAGE_NAMES = {
     **{stage: stage for stage in STAGES},
     "gnn": "GNN",
     ENSEMBLE: "ensemble request",
     PIPELINE: "fused request",
+    EVENT: "in no part",
 }
 # Paul Tol's "bright" scheme, with black for the baseline; more options take the rest in turn.
 _OPTION_COLOURS = {
@@ -128,8 +146,13 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def is_compute(table: pd.DataFrame) -> pd.Series:
-    """Which rows are a stage's own work, on whichever side; all other rows are overhead."""
+    """Which rows are a stage's own work, on whichever side."""
     return table.part.isin(COMPUTE_PARTS)
+
+
+def is_overhead(table: pd.DataFrame) -> pd.Series:
+    """Which rows are what a service adds: all that has a name and is no stage's own work."""
+    return ~is_compute(table) & (table.part != UNATTRIBUTED)
 
 
 def served_label(rows: pd.DataFrame) -> str:
@@ -147,10 +170,15 @@ def served_label(rows: pd.DataFrame) -> str:
     return "\n".join(STAGE_NAMES[s] for s in served)
 
 
-def error_bars(table: pd.DataFrame) -> np.ndarray:
-    """Lengths (2, rows) of the error bars below and above ``mean_ms``; 0 without an interval."""
-    below = (table.mean_ms - table.ci95_low_ms).clip(lower=0)
-    above = (table.ci95_high_ms - table.mean_ms).clip(lower=0)
+def error_bars(
+    table: pd.DataFrame,
+    value: str = "mean_ms",
+    low: str = "ci95_low_ms",
+    high: str = "ci95_high_ms",
+) -> np.ndarray:
+    """Lengths (2, rows) of the error bars below and above a column; 0 without an interval."""
+    below = (table[value] - table[low]).clip(lower=0)
+    above = (table[high] - table[value]).clip(lower=0)
     return np.array([below.fillna(0), above.fillna(0)])
 
 
@@ -159,12 +187,18 @@ def baseline_concurrency(table: pd.DataFrame) -> int:
     return int(table.concurrency.min())
 
 
-def name_invalid(figure: Figure, cells: Sequence[str]) -> None:
-    """Says below a figure which cells it leaves out, for they are invalid."""
+def name_cells(figure: Figure, summary: pd.DataFrame) -> None:
+    """Says below a figure which cells it leaves out, as invalid, and which are unstable."""
     labelled = [axes for axes in figure.axes if axes.get_xlabel()]
-    if cells and labelled:
-        text = textwrap.fill(f"invalid, not shown: {', '.join(cells)}", 90)
-        labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{text}")
+    for verdict, text in ((INVALID, "invalid, not shown"), (UNSTABLE, "unstable, see the report")):
+        rows = summary[summary.verdict == verdict]
+        cells = [
+            f"{option} with {', '.join(map(str, sorted(own.concurrency)))}"
+            for option, own in rows.groupby("option")
+        ]
+        if cells and labelled:
+            text = textwrap.fill(f"{text} (option with clients): {'; '.join(cells)}", 90)
+            labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{text}")
 
 
 def empty_figure(title: str, reason: str) -> Figure:

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     PART_COLOURS,
     PART_NAMES,
@@ -15,13 +16,17 @@ from exatrkx_service.analysis.figures.style import (
     option_styles,
     own_style,
 )
-from exatrkx_service.analysis.summary import NS_PER_MS
-from exatrkx_service.analysis.timings import ENSEMBLE, SAMPLE, STAGES, total_rows
-from exatrkx_service.analysis.verdicts import clients
+from exatrkx_service.analysis.timings import (
+    ENSEMBLE,
+    NS_PER_MS,
+    SAMPLE,
+    STAGES,
+    UNATTRIBUTED,
+    total_rows,
+)
 
-# Differences of two durations rather than something seen at a time, or the whole request; no place
-# on a timeline of the server.
-_NO_PLACE = ("transfer", "server_other", "request")
+# Sums of several durations, or the whole request: no place on a timeline.
+_NO_PLACE = ("between_steps", "request", UNATTRIBUTED)
 
 
 @own_style
@@ -32,7 +37,7 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
     repetitions the one whose time is nearest their median.
 
     Args:
-        timings: raw samples of the valid options, see ``timings.comparable``.
+        timings: samples of the options, see ``cells.comparable``.
 
     Returns:
         The figure, for the lowest concurrency measured; without an ensemble a figure says so.
@@ -54,9 +59,9 @@ def ensemble_timeline(timings: pd.DataFrame) -> Figure:
         length_ms=parts.duration_ns / NS_PER_MS,
         part=parts.part.replace({"compute_infer": "compute"}),
     )
-    # The backend's time is what its stage leaves of the whole: before and after it.
+    # Tensors are taken before the stage's own work, and given after it.
     compute_ms = parts[parts.part == "compute"].set_index("stage").length_ms
-    around_stage = parts.part == "backend"
+    around_stage = parts.part == "convert"
     parts["drawn_ms"] = parts.length_ms + parts.stage.map(compute_ms).where(around_stage, 0)
 
     lanes = [ENSEMBLE, *STAGES]

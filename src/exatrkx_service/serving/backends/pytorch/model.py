@@ -20,8 +20,7 @@ class TritonPythonModel(ServedModel):
         """Loads the model onto the instance's device."""
         config = json.loads(args["model_config"])
         parameters = {key: value["string_value"] for key, value in config["parameters"].items()}
-        self.name = config["name"]
-        self.start(self.name, int(parameters.get("INTRA_OP_THREAD_COUNT", "1")))
+        self.start(config["name"], int(parameters.get("INTRA_OP_THREAD_COUNT", "1")))
         self.inputs = tuple(tensor["name"] for tensor in config["input"])
         self.output = config["output"][0]["name"]
         device = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
@@ -31,4 +30,4 @@ class TritonPythonModel(ServedModel):
     def compute(self, tensors: dict, watch: object) -> None:
         """Runs the network."""
         tensors[self.output] = self.run(*(tensors[name] for name in self.inputs))
-        watch.lap(self.name, "compute")
+        watch.lap(self.model, "compute")
