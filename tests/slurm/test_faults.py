@@ -60,7 +60,7 @@ def test_snakemake_interrupted(cluster, on_slurm):
 
 
 def test_the_time_limit(cluster, on_slurm):
-    long = on_slurm.overlay("long.yaml", measure={"repetitions": 1000})
+    long = on_slurm.overlay("long.yaml", measure={"max_seconds": 1000, "precision": 1e-6})
     run = Run(on_slurm, *AGAIN, long, "--set-resources", "measure:runtime=1")
     job = run.wait_for_measuring()
     memory = segments()
