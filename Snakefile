@@ -1,6 +1,6 @@
 # ExaTrkX as a Service: what does track finding cost when a server does it?
 # Targets: all (default), events, train, export, reference, S0 ... S5, serve, ckf, physics, aggregate,
-# plots, report.
+# plots, report, compare, coverage.
 
 from snakemake.utils import min_version
 
@@ -23,6 +23,7 @@ include: "workflow/rules/baseline.smk"
 include: "workflow/rules/physics.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/trust.smk"
 
 
 report: "workflow/report/workflow.rst"
