@@ -77,8 +77,8 @@ rule measure_coverage:
         settings={
             "pipeline": config["pipeline"],
             "repeats": config["coverage"]["repeats"],
-            "measure": measured_settings(OPTIONS[0])["measure"]
-            | {"concurrency": config["coverage"]["concurrency"]},
+            "measure": config["measure"]
+            | {"concurrency": config["coverage"]["concurrency"], "rounds": 1},
         },
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),

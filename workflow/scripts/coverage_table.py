@@ -8,12 +8,16 @@ with logged(snakemake.log[0]) as tell:
     from exatrkx_service.analysis import figures
     from exatrkx_service.analysis.coverage import coverage_lines, coverage_table
     from exatrkx_service.analysis.timings import read_blocks, read_reference, read_timings
+    from exatrkx_service.identity import INPUTS, attributes_of, check_same
 
+    samples, reference = snakemake.input.samples, snakemake.input.reference
+    found, expected = (attributes_of(path).get(INPUTS, {}) for path in (samples, reference))
+    check_same(found, expected, samples, reference)
     level = snakemake.params.confidence_level
     table = coverage_table(
-        read_timings([snakemake.input.samples]),
+        read_timings([samples]),
         read_blocks([snakemake.input.blocks]),
-        read_reference(snakemake.input.reference),
+        read_reference(reference),
         confidence_level=level,
         min_blocks=snakemake.params.min_blocks,
     )

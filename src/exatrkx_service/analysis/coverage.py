@@ -52,13 +52,8 @@ def coverage_table(
         rows.append(
             (
                 *(*key, *cost, cost.low <= 0 <= cost.high),
-                *(
-                    control,
-                    half_width(cost) / control,
-                    len(kept),
-                    (all_blocks.disturbed != "").sum(),
-                ),
-                *(all_blocks.others.mean(), all_blocks.steal.mean()),
+                *(control_ms, half_width(cost) / control_ms, n_kept, n_disturbed),
+                *(own.others.mean(), own.steal.mean()),
             )
         )
     return pd.DataFrame(rows, columns=COVERAGE_COLUMNS)

@@ -85,6 +85,5 @@ def changes(changes: pd.DataFrame) -> Figure:
 
 def _places(rows: pd.DataFrame) -> np.ndarray:
     """Places on the axis: one below the other, with a gap before each option."""
-    return (
-        np.arange(len(rows)) + 0.5 * (rows.option.ne(rows.option.shift()).cumsum() - 1).to_numpy()
-    )
+    begins = rows.option.ne(rows.option.shift())
+    return np.arange(len(rows)) + 0.5 * (begins.cumsum().to_numpy() - 1)
