@@ -8,7 +8,7 @@ import pytest
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
     *("all", "events", "train", "export", "reference", "ckf", "physics"),
-    *("aggregate", "plots", "report"),
+    *("aggregate", "plots", "report", "coverage"),
 ]
 
 

@@ -73,7 +73,8 @@ def coverage_lines(table: pd.DataFrame, confidence_level: float) -> list[str]:
         low, high = test.proportion_ci(confidence_level=0.95)
         lines.append(
             f"{clients(concurrency)}: the interval held zero in {held} of {len(rows)} repeats "
-            f"({held / len(rows):.0%}; exact binomial 95 % interval {low:.0%} to {high:.0%}); "
-            f"expected: {confidence_level:.0%}"
+            f"({held / len(rows):.0%}; exact binomial 95 % interval {low:.0%} to {high:.0%}; "
+            f"expected: {confidence_level:.0%}); "
+            f"half-width in the median {rows.half_width_share.median():.1%} of the control"
         )
     return lines

@@ -89,9 +89,9 @@ def repeat(
         for concurrency in concurrencies:
             cell = measuring.cell(concurrency, seed=number * 1000 + concurrency)
             cells.append((number, cell))
+            disturbed = len(cell.samples) - len(cell.costs)
             say(
-                f"repeat {number} of {repeats}, concurrency {concurrency}: "
-                f"{cell.cost.value:+.3f} ms ± {cell.relative_half_width:.1%} of the control in "
-                f"{len(cell.costs)} undisturbed of {len(cell.samples)} blocks"
+                f"repeat {number} of {repeats}, concurrency {concurrency}: {len(cell.samples)} "
+                f"blocks, {disturbed} of them disturbed"
             )
     return cells

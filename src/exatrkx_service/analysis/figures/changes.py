@@ -53,6 +53,8 @@ def changes(changes: pd.DataFrame) -> Figure:
         )
     for kind, (colour, marker) in _KINDS.items():
         own = (rows.changed == kind).to_numpy()
+        if not own.any():
+            continue
         columns = [f"difference{part}_ms" for part in ("", "_low", "_high")]
         shifts.errorbar(
             rows.difference_ms[own],
@@ -75,7 +77,7 @@ def changes(changes: pd.DataFrame) -> Figure:
     costs.set_ylim(y[-1] + 0.7, -0.7)
     costs.set_ylabel("option with clients")
     costs.set_xlabel("cost over the control [ms]")
-    shifts.set_xlabel("cost in this run less that in the baseline [ms]")
+    shifts.set_xlabel("← faster   cost here less that in the baseline [ms]   slower →")
     beyond = int((rows.changed != NO_CHANGE).sum())
     costs.set_title(title)
     shifts.set_title(f"{beyond} of {len(rows)} changed beyond their interval")
