@@ -1,6 +1,6 @@
 # ExaTrkX as a Service: what does track finding cost when a server does it?
-# Targets: all (default), events, train, export, reference, S0 ... S5, capacity, agreement, serve, ckf,
-# physics, aggregate, plots, report.
+# Targets: all (default), events, train, export, reference, S0 ... S5, capacity, agreement, coverage,
+# compare, serve, ckf, physics, aggregate, plots, report.
 
 from snakemake.utils import min_version
 
@@ -25,6 +25,7 @@ include: "workflow/rules/baseline.smk"
 include: "workflow/rules/physics.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/plots.smk"
+include: "workflow/rules/trust.smk"
 
 
 report: "workflow/report/workflow.rst"

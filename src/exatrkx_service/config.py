@@ -65,6 +65,9 @@ TARGETS = {
         "plots",
         "report",
         "write_report",
+        "compare",
+        "coverage",
+        "measure_coverage",
     ),
 }
 # The track finders that are always compared, and the folder of the second one's results.

@@ -22,6 +22,9 @@ OWN = (
     *("profiles", "slurm", "src", "tests", "tools", "workflow"),
 )
 
+# Of a folder of results, what another run is compared with.
+COMPARED = ("summary.csv", "provenance.json")
+
 
 def trained_here(config: Mapping[str, Any]) -> str:
     """The folder into which `snakemake train` writes, with this configuration."""
@@ -62,6 +65,8 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     server = config["server"]
     if server["launcher"] == "apptainer":
         _check_image(server["image"], root)
+    if "baseline" in config:
+        _check_baseline(config["baseline"], config["results"], root)
 
 
 def _check_results(results: str, root: Path) -> None:
@@ -111,3 +116,21 @@ def _check_image(image: str, root: Path) -> None:
             f"server.image: {image}: no such file; expected a container's file, or its name in a "
             "registry, such as nvcr.io/nvidia/tritonserver:24.10-py3"
         )
+
+
+def _check_baseline(baseline: str, results: str, root: Path) -> None:
+    expected = (
+        f"expected another folder of results, with {' and '.join(COMPARED)}, as in "
+        "`snakemake compare --config baseline=results/before`"
+    )
+    if (character := unsafe_character(baseline)) is not None:
+        raise ConfigError(
+            f"baseline: found {baseline!r} with {character!r}, which a shell would misread; "
+            "expected letters, digits and -_.+,@=/ alone"
+        )
+    if (root / baseline).resolve() == (root / results).resolve():
+        raise ConfigError(f"baseline: {baseline} is this run's own folder; {expected}")
+    for name in COMPARED:
+        path = Path(baseline, name)
+        if not (root / path).is_file():
+            raise ConfigError(f"baseline: {path}: no such file; {expected}")

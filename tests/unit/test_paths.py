@@ -113,6 +113,41 @@ def test_a_container_of_a_registry_is_not_looked_for(checkout, config, image):
     check(checkout, config, server={"launcher": "apptainer", "image": image})
 
 
+@pytest.fixture
+def before(checkout):
+    """The results of another run."""
+    folder = checkout / "results" / "before"
+    folder.mkdir(parents=True)
+    for name in ("summary.csv", "provenance.json"):
+        (folder / name).touch()
+    return folder
+
+
+def test_a_baseline_may_be_any_folder_of_results(checkout, config, before):
+    check(checkout, config, baseline="results/before/")
+    check(checkout, config, baseline=str(before))
+
+
+@pytest.mark.parametrize("missing", ["summary.csv", "provenance.json"])
+def test_a_baseline_without_results_is_named(checkout, config, before, missing):
+    (before / missing).unlink()
+    assert message(checkout, config, baseline="results/before") == (
+        f"baseline: results/before/{missing}: no such file; expected another folder of results, "
+        "with summary.csv and provenance.json, as in `snakemake compare --config "
+        "baseline=results/before`"
+    )
+
+
+@pytest.mark.parametrize("baseline", ["results/before", "results/../results/before"])
+def test_a_run_is_no_baseline_of_itself(checkout, config, before, baseline):
+    text = message(checkout, config, results="results/before", baseline=baseline)
+    assert text.startswith("baseline: results/before is this run's own folder; expected another")
+
+
+def test_a_baseline_that_snakemake_would_take_for_a_pattern_is_refused(checkout, config):
+    assert "'{'" in message(checkout, config, baseline="results/{x}")
+
+
 def test_a_folder_of_the_checkout_is_its_own(root):
     tracked = subprocess.run(
         ["git", "-c", f"safe.directory={root}", "ls-tree", "--name-only", "HEAD"],

@@ -8,7 +8,7 @@ import pytest
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
     *("all", "events", "train", "export", "reference", "agreement", "ckf", "physics"),
-    *("aggregate", "plots", "report", "capacity"),
+    *("aggregate", "plots", "report", "capacity", "coverage"),
 ]
 
 

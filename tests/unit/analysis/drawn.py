@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hand_made import make_event
+from hand_made import make_coverage, make_event, make_summary
 
 from exatrkx_service.analysis import figures
+from exatrkx_service.analysis.comparison import changes
 from exatrkx_service.tracking import to_tracks
 
 
@@ -27,7 +28,7 @@ def draw_tables(tables):
 
 
 def draw_others(physics, weights):
-    """The figures of tracking performance and of the training.
+    """The figures of tracking performance, of the training, and of what is not in every run.
 
     Args:
         physics: see ``physics.physics_table``.
@@ -37,7 +38,10 @@ def draw_others(physics, weights):
     curves = {stage: pd.read_csv(f"{weights}/{stage}.curve.csv") for stage in stages}
     event = make_event(0, (5, 7), from_hnl=[False, True], vr=[0.0, 200.0])
     event.particles["particle_id"] = ["2|0|1|0|0", "2|1|2|0|0"]
+    before, after = make_summary(S0=0, S1=2.0, S2=3.0), make_summary(S0=0.1, S1=5.0, S2=1.0)
     return {
+        "changes": figures.changes(changes(before, after)),
+        "coverage": figures.coverage(make_coverage([0.1, -0.2, 0.9])),
         "efficiency": figures.efficiency(physics),
         "fake_and_duplicate_rates": figures.fake_and_duplicate_rates(physics),
         "efficiency_vs_time": figures.efficiency_vs_time(physics),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from exatrkx_service.analysis.cells import INVALID, STABLE
+from exatrkx_service.analysis.coverage import COVERAGE_COLUMNS
 from exatrkx_service.analysis.physics import physics_table
+from exatrkx_service.analysis.summary import SUMMARY_COLUMNS
 from exatrkx_service.events.event import Event
 from exatrkx_service.tracking import Method, found_edges, to_tracks
 
@@ -60,3 +63,43 @@ def make_physics() -> pd.DataFrame:
         "CKF": make_method([0] * 5 + [5] * 3 + [-1] * 7),
     }
     return physics_table([event], methods, confidence_level=0.95)
+
+
+def make_summary(control_ms=20.0, half_ms=0.3, concurrency=1, **costs_ms) -> pd.DataFrame:
+    """A summary with the costs of these options, each known to the half-width; None: invalid."""
+    rows = [
+        {
+            "option": option,
+            "concurrency": concurrency,
+            "mean_ms": control_ms + cost,
+            "control_ms": control_ms,
+            "slowdown_vs_S0": 1 + cost / control_ms,
+            "throughput_evt_s": 1000 * concurrency / (control_ms + cost),
+            "cost_ms": cost,
+            "cost_low_ms": cost - half_ms,
+            "cost_high_ms": cost + half_ms,
+            "verdict": STABLE,
+        }
+        if cost is not None
+        else {"option": option, "concurrency": concurrency, "verdict": INVALID}
+        for option, cost in costs_ms.items()
+    ]
+    return pd.DataFrame(rows).reindex(columns=SUMMARY_COLUMNS)
+
+
+def make_coverage(costs_ms, half_ms=0.4, concurrency=1) -> pd.DataFrame:
+    """Repeats of S0 against itself with these costs, each known to the half-width."""
+    rows = [
+        {
+            "repeat": repeat,
+            "concurrency": concurrency,
+            "cost_ms": cost,
+            "cost_low_ms": cost - half_ms,
+            "cost_high_ms": cost + half_ms,
+            "holds_zero": abs(cost) <= half_ms,
+            "control_ms": 20.0,
+            "half_width_share": half_ms / 20.0,
+        }
+        for repeat, cost in enumerate(costs_ms, start=1)
+    ]
+    return pd.DataFrame(rows).reindex(columns=COVERAGE_COLUMNS)

@@ -19,7 +19,7 @@ TIMED = [
 ]
 FIGURES = [
     *(*TIMED, "efficiency", "fake_and_duplicate_rates", "efficiency_vs_time"),
-    *("event_display", "learning_curves", "efficiency_vs_cut"),
+    *("event_display", "learning_curves", "efficiency_vs_cut", "changes", "coverage"),
 ]
 SLOW, MANY = ", slow", ", many"
 WEIGHTS = "src/exatrkx_service/models/weights"

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from exatrkx_service.analysis.breakdown import BREAKDOWN_COLUMNS
+from exatrkx_service.analysis.comparison import CHANGES_COLUMNS, DIFFERENCES_COLUMNS
+from exatrkx_service.analysis.coverage import COVERAGE_COLUMNS
 from exatrkx_service.analysis.cuts import CUTS_COLUMNS
 from exatrkx_service.analysis.physics import PHYSICS_COLUMNS
 from exatrkx_service.analysis.summary import COST_COLUMNS, SUMMARY_COLUMNS
@@ -26,6 +28,9 @@ from exatrkx_service.tracking.method import COLUMNS as METHOD_COLUMNS
         ("summary.csv", SUMMARY_COLUMNS),
         ("cost.csv", COST_COLUMNS),
         ("breakdown.csv", BREAKDOWN_COLUMNS),
+        ("compare/changes.csv", CHANGES_COLUMNS),
+        ("compare/provenance.csv", DIFFERENCES_COLUMNS),
+        ("coverage.csv", COVERAGE_COLUMNS),
         ("baseline/tracks.parquet", TRACK_COLUMNS),
         ("baseline/times.parquet", TIME_COLUMNS),
         ("models/<stage>.curve.csv", CURVE_COLUMNS),

@@ -7,7 +7,9 @@ import os
 os.environ["MPLBACKEND"] = "agg"
 
 from exatrkx_service.analysis.figures.capacity import latency_vs_rate
+from exatrkx_service.analysis.figures.changes import changes
 from exatrkx_service.analysis.figures.cost import comparison, overhead
+from exatrkx_service.analysis.figures.coverage import coverage
 from exatrkx_service.analysis.figures.display import event_display
 from exatrkx_service.analysis.figures.resources import resources
 from exatrkx_service.analysis.figures.scaling import (
@@ -26,7 +28,9 @@ from exatrkx_service.analysis.figures.tracking import (
 from exatrkx_service.analysis.figures.training import efficiency_vs_cut, learning_curves
 
 __all__ = [
+    "changes",
     "comparison",
+    "coverage",
     "efficiency",
     "efficiency_vs_cut",
     "efficiency_vs_time",

@@ -1,0 +1,36 @@
+"""Measures S0 against itself again and again; see exatrkx_service.measure.coverage."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]) as tell:
+    import json
+    from pathlib import Path
+
+    import pandas as pd
+
+    from exatrkx_service.events.manifest import read_manifests
+    from exatrkx_service.events.reader import read_space_points
+    from exatrkx_service.identity import INPUTS, identify, with_networks
+    from exatrkx_service.measure.coverage import measure_coverage
+    from exatrkx_service.measure.provenance import collect
+
+    settings, repository = snakemake.params.settings, Path(snakemake.params.repository)
+    pipeline = with_networks(settings["pipeline"])
+    inputs = identify(snakemake.input.events, pipeline["networks"], repository)
+    events = {
+        event: read_space_points(folder, event)
+        for event, folder in read_manifests(snakemake.input.events).items()
+    }
+    rows, blocks, facts = measure_coverage(
+        settings["repeats"],
+        events,
+        pd.read_parquet(snakemake.input.reference),
+        repository,
+        settings | {"pipeline": pipeline},
+        tell,
+    )
+    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": snakemake.config, "job": facts}
+    Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+    rows.attrs = {INPUTS: inputs, "settings": settings}
+    rows.to_parquet(snakemake.output.samples, index=False)
+    blocks.to_parquet(snakemake.output.blocks, index=False)
