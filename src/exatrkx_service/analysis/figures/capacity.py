@@ -10,9 +10,9 @@ from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from exatrkx_service.analysis.figures.style import (
     empty_figure,
-    name_invalid,
     option_styles,
     own_style,
+    say_below,
 )
 from exatrkx_service.measure.arrivals import UNDER
 
@@ -71,7 +71,8 @@ def latency_vs_rate(capacity: pd.DataFrame, rates: pd.DataFrame) -> Figure:
     panels[2].set_xlabel("offered rate [events/s]")
     panels[0].set_title(title)
     _legend(figure, [o for o in styles if o in set(shown.option)], styles, limit_ms)
-    name_invalid(figure, invalid)
+    if invalid:
+        say_below(figure, f"invalid, not shown: {', '.join(invalid)}")
     return figure
 
 

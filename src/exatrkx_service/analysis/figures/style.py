@@ -189,16 +189,21 @@ def baseline_concurrency(table: pd.DataFrame) -> int:
 
 def name_cells(figure: Figure, summary: pd.DataFrame) -> None:
     """Says below a figure which cells it leaves out, as invalid, and which are unstable."""
-    labelled = [axes for axes in figure.axes if axes.get_xlabel()]
     for verdict, text in ((INVALID, "invalid, not shown"), (UNSTABLE, "unstable, see the report")):
         rows = summary[summary.verdict == verdict]
         cells = [
             f"{option} with {', '.join(map(str, sorted(own.concurrency)))}"
             for option, own in rows.groupby("option")
         ]
-        if cells and labelled:
-            text = textwrap.fill(f"{text} (option with clients): {'; '.join(cells)}", 90)
-            labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{text}")
+        if cells:
+            say_below(figure, f"{text} (option with clients): {'; '.join(cells)}")
+
+
+def say_below(figure: Figure, text: str) -> None:
+    """Puts a text below the last axis that has a label."""
+    labelled = [axes for axes in figure.axes if axes.get_xlabel()]
+    if labelled:
+        labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{textwrap.fill(text, 90)}")
 
 
 def empty_figure(title: str, reason: str) -> Figure:
