@@ -163,7 +163,7 @@ def test_files_of_something_else_are_named(folder, file, text, message):
 def test_a_cell_that_occurs_twice_is_named(folder):
     summary = make_summary(S0=0.0)
     pd.concat([summary, summary]).to_csv(folder / "summary.csv", index=False)
-    with pytest.raises(ComparisonError, match="summary.csv: S0 with 1 client occurs twice"):
+    with pytest.raises(ComparisonError, match=r"summary\.csv: S0 with 1 client occurs twice"):
         read_run(folder)
 
 
