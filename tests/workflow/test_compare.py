@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from exatrkx_service.analysis.comparison import provenance_differences
+
 OPTIONS = {"S1": None, "S2": None, "S3": None, "S4": None}
 
 
@@ -53,8 +55,6 @@ def test_nothing_but_the_block_differs(runs):
         json.loads((runs.folder / "results" / name / "provenance.json").read_text())
         for name in ("before", "after")
     ]
-    from exatrkx_service.analysis.comparison import provenance_differences
-
     assert provenance_differences(*records).key.tolist() == ["config.measure.block_s"]
 
 

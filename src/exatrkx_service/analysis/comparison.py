@@ -38,8 +38,8 @@ CHANGES_COLUMNS = [
 DIFFERENCES_COLUMNS = ["key", "baseline", "here"]
 # The order in which differences of the provenance are shown; others come after these.
 _ORDER = ("machine", "software", "git_commit", "code_sha256", "config", "inputs")
-# The folders differ by nature, and the test of the intervals has no part in a summary.
-_NO_DIFFERENCE = (("config", "results"), ("config", "baseline"), ("config", "coverage"))
+# What differs from run to run by nature, or has no part in a summary.
+_NO_DIFFERENCE = ("config.results", "config.baseline", "config.coverage.", "job.processes.")
 _N_DIGITS = 12  # of a digest on the terminal
 _N_LINES = 15  # of a kind on the terminal; the tables have them all
 
@@ -145,7 +145,9 @@ def provenance_differences(baseline: Mapping[str, Any], here: Mapping[str, Any])
 
 
 def _is_own(key: str) -> bool:
-    return tuple(key.split(".")[:2]) in _NO_DIFFERENCE
+    # TorchScript writes another file of the same network; `inputs.networks` says what is in it.
+    exported = key.startswith("inputs.models_sha256.") and key.endswith("/model.pt")
+    return exported or key.startswith(_NO_DIFFERENCE)
 
 
 def _texts(provenance: Mapping[str, Any]) -> dict[str, str]:

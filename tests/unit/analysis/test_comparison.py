@@ -79,14 +79,14 @@ def provenance(differs=(), **common):
 
 def test_differences_of_the_provenance_are_listed_with_both_values():
     before = provenance(
-        inputs={"models_sha256": {"gnn/1/model.pt": "a" * 64}},
+        inputs={"models_sha256": {"gnn/1/model.pt": "a" * 64, "gnn/config.pbtxt": "c" * 64}},
         config={"results": "results/before", "measure": {"rounds": 1, "block_s": 1}},
         machine={"cpu": "A", "gpu": None},
-        job={"server": "2.51.0"},
+        job={"server": "2.51.0", "processes": {"pipeline/17": {"affinity": [0, 1]}}},
     )
     after = provenance(
         differs={"machine.cpu": {"S1/round1": "B", "S0/round1": "A", "S2/round1": "B"}},
-        inputs={"models_sha256": {"gnn/1/model.pt": "b" * 64}},
+        inputs={"models_sha256": {"gnn/1/model.pt": "b" * 64, "gnn/config.pbtxt": "d" * 64}},
         config={"results": "results", "baseline": "x", "measure": {"rounds": 2, "block_s": 1}},
         machine={"gpu": "H100"},
         job={"server": "2.51.0"},
@@ -96,7 +96,7 @@ def test_differences_of_the_provenance_are_listed_with_both_values():
         ("machine.cpu", "A", "A; B"),
         ("machine.gpu", "", "H100"),
         ("config.measure.rounds", "1", "2"),
-        ("inputs.models_sha256.gnn/1/model.pt", "a" * 64, "b" * 64),
+        ("inputs.models_sha256.gnn/config.pbtxt", "c" * 64, "d" * 64),
     ]
     assert provenance_differences(before, before).empty
 
