@@ -40,7 +40,7 @@ def test_two_runs_are_compared(runs):
         prefix = {"before": "baseline_", "after": ""}[name]
         for column in ("mean_ms", "cost_ms", "verdict"):
             assert table[f"{prefix}{column}"].equals(summary[column])
-    differences = pd.read_csv(folder / "provenance.csv").set_index("key")
+    differences = pd.read_csv(folder / "provenance.csv", dtype=str).set_index("key")
     assert differences.loc["config.measure.block_s"].tolist() == ["0.1", "0.2"]
     lines = output.splitlines()
     first = lines.index(f"differences in provenance: {len(differences)}")
