@@ -131,7 +131,7 @@ class Comparison:
         rng = np.random.default_rng(seed)
         requests, spec = self.requests(model), MODELS[model]
         size = self._size(model, concurrency, requests, rng)
-        for number, block in enumerate(blocks(self.events, size, rng)):
+        for number, block in enumerate(blocks(self.events, size, 1, rng)):
             sent = [requests[event] for event, _ in block]
             orders = [rng.permutation(len(sent)).tolist() for _ in range(concurrency)]
             calls = Calls(model, spec.inputs, spec.output, sent, orders)
@@ -145,7 +145,7 @@ class Comparison:
         self, model: str, concurrency: int, requests: Mapping, rng: np.random.Generator
     ) -> int:
         """Requests of each client in a window, from a first one that is not recorded."""
-        spec, few = MODELS[model], next(blocks(self.events, FIRST, rng))
+        spec, few = MODELS[model], next(blocks(self.events, FIRST, 1, rng))
         sent = [requests[event] for event, _ in few]
         calls = Calls(model, spec.inputs, spec.output, sent, [range(len(sent))] * concurrency)
         times = self._ours(calls, f"first/c{concurrency}")

@@ -110,7 +110,7 @@ class Measuring:
         rng = np.random.default_rng(seed)
         size = self._size(concurrency, rng)
         began = time.monotonic()
-        for block in blocks(self.events, size, rng):
+        for block in blocks(self.events, size, concurrency, rng):
             self._block(cell, block, rng)
             cell.seconds = time.monotonic() - began
             if cell.n_failed:
@@ -123,7 +123,7 @@ class Measuring:
 
     def _size(self, concurrency: int, rng: np.random.Generator) -> int:
         """Events per block, from a short one that is not recorded."""
-        few = next(blocks(self.events, max(4, 2 * concurrency), rng))
+        few = next(blocks(self.events, max(4, 2 * concurrency), concurrency, rng))
         began = time.monotonic()
         for number, (_, items) in enumerate(turns(few, concurrency, rng)):
             tag = f"first/c{concurrency}/{number}"
@@ -131,7 +131,7 @@ class Measuring:
             if any(sample.timed_out for share in shares for sample in share.samples):
                 self.drain()
         seconds = time.monotonic() - began
-        return block_size(seconds, len(few), self.plan["block_s"], concurrency)
+        return block_size(seconds, len(few), self.plan["block_s"])
 
     def _block(self, cell: Cell, block: list[tuple[int, int]], rng: np.random.Generator) -> None:
         number, c = len(cell.samples), cell.concurrency

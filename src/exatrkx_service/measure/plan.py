@@ -14,9 +14,9 @@ Event = tuple[int, int]  # number, and pass over the events
 
 
 def blocks(
-    events: Mapping[int, np.ndarray], size: int, rng: np.random.Generator
+    events: Mapping[int, np.ndarray], size: int, least: int, rng: np.random.Generator
 ) -> Iterator[list[Event]]:
-    """Blocks of ``size`` events or some more, without end.
+    """Blocks of about ``size`` events, and no fewer than ``least``, without end.
 
     The blocks of one pass partition the events, each with small and large ones alike: the events in
     the order of their sizes are dealt out one by one, so that the blocks' means differ by the
@@ -26,11 +26,12 @@ def blocks(
     Args:
         events: space points by event number.
         size: number of events in a block.
+        least: the number of clients, each of which needs an event.
         rng: for the order.
     """
     by_size = sorted(events, key=lambda event: (len(events[event]), event))
-    passes = math.ceil(size / len(by_size))
-    dealt = max(1, len(by_size) // size)
+    passes = max(round(size / len(by_size)), math.ceil(least / len(by_size)), 1)
+    dealt = max(1, min(round(len(by_size) / size), len(by_size) // least))
     for first in count(step=passes):
         for offset in rng.permutation(dealt):
             block = [
@@ -57,13 +58,12 @@ def turns(
     return [(str(a), [Item(str(a), *event) for event in block]) for a in rng.permutation(arms)]
 
 
-def block_size(seconds: float, n_measured: int, block_s: float, concurrency: int) -> int:
+def block_size(seconds: float, n_measured: int, block_s: float) -> int:
     """Number of events in a block, both arms of which take about ``block_s`` together.
 
     Args:
         seconds: that both arms took for ``n_measured`` events each [s].
         n_measured: events of each arm.
         block_s: see ``measure.block_s`` [s].
-        concurrency: of clients, each of which needs an event.
     """
-    return max(concurrency, round(n_measured * block_s / max(seconds, 1e-9)))
+    return max(1, round(n_measured * block_s / max(seconds, 1e-9)))

@@ -219,5 +219,5 @@ def run_trial(
 
 
 def _items(events: Mapping[int, np.ndarray], seed: int) -> Iterator[Item]:
-    passes = blocks(events, len(events), np.random.default_rng(seed))
+    passes = blocks(events, len(events), 1, np.random.default_rng(seed))
     return (Item(OPTION, *event) for event in chain.from_iterable(passes))
