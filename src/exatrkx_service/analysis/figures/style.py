@@ -203,7 +203,9 @@ def say_below(figure: Figure, text: str) -> None:
     """Puts a text below the last axis that has a label."""
     labelled = [axes for axes in figure.axes if axes.get_xlabel()]
     if labelled:
-        labelled[-1].set_xlabel(f"{labelled[-1].get_xlabel()}\n{textwrap.fill(text, 90)}")
+        axes = labelled[-1]
+        width = 90 // axes.get_subplotspec().get_gridspec().ncols
+        axes.set_xlabel(f"{axes.get_xlabel()}\n{textwrap.fill(text, width)}")
 
 
 def empty_figure(title: str, reason: str) -> Figure:
