@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.remote import Client
 from exatrkx_service.measure.calls import Calls, Figures, figures, null_tensors, send_calls
@@ -29,6 +30,7 @@ from exatrkx_service.options import ENSEMBLE, FUSED, NULL, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS, StageSpec, to_numpy
+from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.server import Server
 
@@ -171,9 +173,13 @@ class Comparison:
         turns = zip(*calls.orders, strict=True)
         requests = [calls.tensors[which] for turn in turns for which in turn]
         timeout_s = self.plan["request_timeout_s"] * max(map(len, calls.orders))
-        return self.analyzer.times(
-            self.url, self.protocol, calls.model, requests, len(calls.orders), timeout_s
-        )
+        try:
+            return self.analyzer.times(
+                self.url, self.protocol, calls.model, requests, len(calls.orders), timeout_s
+            )
+        except PerfAnalyzerError:
+            self.server.check_alive(wait_s=2)  # that it died explains more
+            raise
 
 
 def measure_agreement(
@@ -202,8 +208,8 @@ def measure_agreement(
         numbers and say why.
 
     Raises:
-        ServerError: the server did not start, or died.
-        InferenceServerException: a request of our driver failed.
+        ServerError: a server did not start.
+        InferenceServerException: a request of the warm-up failed.
     """
     plan, settings = config["measure"], config["server"]
     try:
@@ -221,56 +227,83 @@ def measure_agreement(
         for event, points in events.items()
     }
     rows = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(only_measurement("agreement with perf_analyzer", say))
-        names = [*STAGES, *(model for model in MODELS if model not in STAGES)]
-        largest = {
-            name: max(of[name].nbytes for of in tensors.values()) for name in tensors[min(tensors)]
-        }
-        server = stack.enter_context(
-            launch(
-                *(model_repository, names, work, settings, config["pipeline"]),
-                log=log,
-                largest=largest,
-            )
-        )
-        protocol = settings["protocol"]
-        url = server.grpc_url if protocol == "grpc" else server.http_url
-        task = Task(
-            None,
-            model_repository,
-            config["pipeline"],
-            protocol,
-            url,
-            timeout_s=plan["request_timeout_s"],
-            control=False,
-        )
-        crew = stack.enter_context(clients(plan["clients"], max(plan["concurrency"]), task, events))
-        crew.ready(server.check_alive)
-        comparison = Comparison(server, protocol, crew, analyzer, plan, events, tensors)
+    with only_measurement("agreement with perf_analyzer", say):
         for model in MODELS:
-            with contextlib.closing(task.connect()) as client:
-                comparison.warm_up(model, client)
-            for concurrency in plan["concurrency"]:
-                rows.append(_measure(comparison, model, concurrency, plan["min_blocks"], say))
+            pending = list(plan["concurrency"])
+            for start in count(1):
+                folder = work / f"{model}-{start}"
+                with _comparing(
+                    model, model_repository, config, events, tensors, analyzer, folder, log
+                ) as comparison:
+                    rows += _measure(comparison, model, pending, plan["min_blocks"], say)
+                if not pending:
+                    break
     return pd.DataFrame(rows, columns=[*AGREEMENT_COLUMNS])
 
 
+@contextlib.contextmanager
+def _comparing(
+    model: str,
+    model_repository: Path,
+    config: Mapping[str, Any],
+    events: Mapping[int, np.ndarray],
+    tensors: Mapping[int, Mapping[str, np.ndarray]],
+    analyzer: PerfAnalyzer,
+    work: Path,
+    log: Path,
+) -> Iterator[Comparison]:
+    """A server with a model, warm, and our clients; see ``measure_agreement``."""
+    pipeline, settings, plan = (config[key] for key in ("pipeline", "server", "measure"))
+    names = [*STAGES, ENSEMBLE] if model == ENSEMBLE else [model]
+    largest = {
+        name: max(of[name].nbytes for of in tensors.values()) for name in tensors[min(tensors)]
+    }
+    protocol = settings["protocol"]
+    with launch(
+        *(model_repository, names, work, settings, pipeline), log=log, largest=largest
+    ) as server:
+        url = server.grpc_url if protocol == "grpc" else server.http_url
+        timeout_s = plan["request_timeout_s"]
+        task = Task(
+            *(None, model_repository, pipeline, protocol, url), timeout_s=timeout_s, control=False
+        )
+        with clients(plan["clients"], max(plan["concurrency"]), task, events) as crew:
+            crew.ready(server.check_alive)
+            comparison = Comparison(server, protocol, crew, analyzer, plan, events, tensors)
+            with contextlib.closing(task.connect()) as client:
+                comparison.warm_up(model, client)
+            yield comparison
+
+
 def _measure(
-    comparison: Comparison, model: str, concurrency: int, count: int, say: Callable[[str], None]
-) -> dict[str, Any]:
-    pairs: list[dict[str, Figures]] = []
-    reason = ""
-    try:
-        for pair in islice(comparison.pairs(model, concurrency, seed=concurrency), count):
-            pairs.append(pair)  # those before a failure count
-    except PerfAnalyzerError as error:
-        reason = str(error)
-    row = row_of(model, concurrency, pairs, reason)
-    ratios = ", ".join(
-        f"{name} {row[f'{name}_ratio']:.3f} [{row[f'{name}_ratio_low']:.3f}, "
-        f"{row[f'{name}_ratio_high']:.3f}]"
-        for name in QUANTITIES
-    )
-    say(f"{model}, {concurrency} clients, ours / theirs: {reason or ratios}")
-    return row
+    comparison: Comparison,
+    model: str,
+    pending: list[int],
+    n_windows: int,
+    say: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """Takes one concurrency after the other from ``pending``; ends early if the server has died.
+
+    At a high rate Triton's Python backend ends now and then: that costs a row, and no more.
+    """
+    while pending:
+        concurrency = pending.pop(0)
+        pairs: list[dict[str, Figures]] = []
+        reason, over = "", False
+        try:
+            for pair in islice(comparison.pairs(model, concurrency, seed=concurrency), n_windows):
+                pairs.append(pair)  # those before a failure count
+        except PerfAnalyzerError as error:
+            reason = str(error)
+        except (ServerError, InferenceServerException) as error:
+            reason, over = str(error).partition("; the end of its log")[0], True
+        row = row_of(model, concurrency, pairs, reason)
+        ratios = ", ".join(
+            f"{name} {row[f'{name}_ratio']:.3f} [{row[f'{name}_ratio_low']:.3f}, "
+            f"{row[f'{name}_ratio_high']:.3f}]"
+            for name in QUANTITIES
+        )
+        say(f"{model}, {concurrency} clients, ours / theirs: {reason or ratios}")
+        yield row
+        if over:
+            return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from exatrkx_service.client.remote import Client, RequestTimeout
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
-from exatrkx_service.measure.clients import Crew, Task, clients
-from exatrkx_service.measure.floor import measure_floor, null_model
+from exatrkx_service.measure.clients import ClientError, Crew, Task, clients
+from exatrkx_service.measure.floor import measure_floor
 from exatrkx_service.measure.load import OPTION, hash_labels
 from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.measure.rows import SIZES, tidy, tidy_blocks
@@ -83,20 +83,17 @@ class Measurement:
         self.facts["device"] = devices.resolve(self.pipeline["device"])
         if self.option.needs_server:
             self.say(f"starting a server with {', '.join(self.option.models)}")
-            start = launch_on_other_node if self.settings["node"] == "other" else launch
-            self.server = stack.enter_context(
-                start(
-                    self.repository,
-                    self.option.models,
-                    work,
-                    self.settings,
-                    self.pipeline,
-                    log=log,
-                    largest=largest,
-                )
-            )
+            self.server = stack.enter_context(self._launch(self.option.models, work, log, largest))
             self._ask_server(self.server)
         self.placement = Placement(self.option, self.repository, dict(self.pipeline))
+
+    def _launch(
+        self, models: Sequence[str], work: Path, log: Path, largest: Mapping[str, int] | None = None
+    ) -> contextlib.AbstractContextManager[Server]:
+        """A server with these models, where the configuration says."""
+        start = launch_on_other_node if self.settings["node"] == "other" else launch
+        where = (self.repository, models, work, self.settings, self.pipeline)
+        return start(*where, log=log, largest=largest)
 
     def _ask_server(self, server: Server) -> None:
         """What the server itself says of how it serves."""
@@ -230,20 +227,20 @@ class Measurement:
             lambda sweep: in_threads(partial(send, sweep=sweep), instances, self.check)
         )
 
-    def task(self) -> Task:
-        """What the clients need."""
-        server, protocol = self.server, self.settings["protocol"]
+    def task(self, server: Server | None, option: Option | None) -> Task:
+        """What clients of a server need."""
+        protocol = self.settings["protocol"]
         where = {}
         if server:
             url = server.grpc_url if protocol == "grpc" else server.http_url
             where = {"protocol": protocol, "url": url, "token": server.token}
         return Task(
-            self.option,
+            option,
             self.repository,
             self.pipeline,
             **where,
             timeout_s=self.plan["request_timeout_s"],
-            control=self.control,
+            control=self.control and option is not None,
         )
 
     def server_pids(self) -> list[int] | None:
@@ -284,7 +281,8 @@ class Measurement:
             facts["start_s"] = time.monotonic() - self.began_s
             warm = pick_events(events, self.plan["warmup_events"])
             self.warm_up(warm)
-            crew = stack.enter_context(clients(self.plan["clients"], count, self.task(), events))
+            task = self.task(self.server, self.option)
+            crew = stack.enter_context(clients(self.plan["clients"], count, task, events))
             crew.ready(self.check)
             self.crew = crew
             failures = crew.warm(list(pick_events(warm, N_FIRST)), "first/warm", self.check)
@@ -297,17 +295,21 @@ class Measurement:
             self.check()
         facts["affinity_after"] = sorted(os.sched_getaffinity(0))
 
-    def find_floor(self, crew: Crew, typical: Mapping[str, int]) -> None:
+    def find_floor(self, work: Path, typical: Mapping[str, int]) -> None:
         """What the clients cost at a model that computes nothing, see ``floor``."""
-        if self.server is None:
+        if not self.option.needs_server:
             return
-        counts = sorted({1, max(self.plan["concurrency"])})
-        with null_model(self.server) as there:
-            if there:
-                steps = self.placement.pipeline(None).steps
-                self.facts["driver"] = measure_floor(crew, steps, typical, counts, self.check)
-            else:
-                self.facts["driver"] = f"not measured: the server has no model {NULL}"
+        steps = self.placement.pipeline(None).steps
+        try:
+            with (
+                only_measurement(f"option {self.option.name}, the driver", self.say),
+                self._launch([NULL], work, work / "server.log") as server,
+            ):
+                task = self.task(server, None)
+                self.facts["driver"] = measure_floor(server, self.plan, task, steps, typical)
+        except (ServerError, ClientError) as error:
+            self.facts["driver"] = f"not measured: {str(error).partition('; the end')[0]}"
+            self.say(f"warning: the driver's overhead is {self.facts['driver']}")
 
     def cells(self, crew: Crew, events: Mapping[int, np.ndarray], seed: int) -> Iterator[Cell]:
         """Measures the cells, one concurrency after the other."""
@@ -394,10 +396,10 @@ def measure(
     cells: list[Cell] = []
     most = max(plan["concurrency"])
     with job.at_work(f"round {round_number}", most, events, reference, work, log) as crew:
-        job.find_floor(crew, tensor_bytes(*reference[[*SIZES]].median().astype(int)))
         for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)
+    job.find_floor(work / "floor", tensor_bytes(*reference[[*SIZES]].median().astype(int)))
     server = job.server
     requests: dict[str, Request] | None = {}
     journals: dict[str, Any] = {}

@@ -18,6 +18,7 @@ from exatrkx_service.measure.agreement import (
 from exatrkx_service.measure.calls import Figures
 from exatrkx_service.measure.perf_analyzer import NoPerfAnalyzer, PerfAnalyzerError
 from exatrkx_service.options import NULL
+from exatrkx_service.serving.health import ServerError
 
 SIZES = {7: 30, 8: 20, 9: 10}
 EVENTS = {event: np.zeros((n, 3), np.float32) for event, n in SIZES.items()}
@@ -68,7 +69,9 @@ class Analyzer:
 
 
 def comparison(crew, analyzer):
-    server = SimpleNamespace(grpc_url="here:1", http_url="here:2", check_alive=lambda: None)
+    server = SimpleNamespace(
+        grpc_url="here:1", http_url="here:2", check_alive=lambda wait_s=0: None
+    )
     return Comparison(server, "grpc", crew, analyzer, PLAN, EVENTS, TENSORS)
 
 
@@ -134,10 +137,26 @@ def test_windows_before_a_failure_count():
                 raise PerfAnalyzerError("perf_analyzer: gave up")
             return super().times(*arguments)
 
-    crew, said = Crew(), []
-    row = agreement._measure(comparison(crew, Fails(crew)), "gnn", 1, 3, said.append)
-    assert (row["n_windows"], row["reason"]) == (2, "perf_analyzer: gave up")
-    assert row["p50_ratio"] == pytest.approx(1) and "gave up" in said[0]
+    crew, said, pending = Crew(), [], [1, 2]
+    first, second = agreement._measure(
+        comparison(crew, Fails(crew)), "gnn", pending, 3, said.append
+    )
+    assert (first["n_windows"], first["reason"]) == (2, "perf_analyzer: gave up")
+    assert first["p50_ratio"] == pytest.approx(1) and "gave up" in said[0]
+    assert (second["concurrency"], second["n_windows"], pending) == (2, 0, [])
+
+
+def test_a_server_that_dies_costs_one_row():
+    class Dies(Crew):
+        def call(self, *arguments):
+            if len(self.calls) == 3:
+                raise ServerError("the server ended with code 1; the end of its log x:\n ...")
+            return super().call(*arguments)
+
+    crew, said, pending = Dies(), [], [1, 2, 4]
+    (row,) = agreement._measure(comparison(crew, Analyzer(crew)), "gnn", pending, 3, said.append)
+    assert (row["n_windows"], pending) == (2, [2, 4])
+    assert row["reason"] == "the server ended with code 1" and row["reason"] in said[0]
 
 
 @pytest.mark.parametrize("launcher", ["embedded", "external"])
