@@ -1,26 +1,11 @@
 # What to think of the numbers: against another run, and of their intervals.
 
 
-def of_baseline(name):
-    """A file of the other run's results, for the rule that needs it."""
-
-    def path(wildcards):
-        if "baseline" not in config:
-            raise WorkflowError(
-                "baseline: missing key; expected the folder of another run's results, as in "
-                "`snakemake compare --config baseline=results/before`"
-            )
-        return f"{config['baseline']}/{name}"
-
-    return path
-
-
 rule compare:
     input:
+        unpack(baseline_files),
         summary=rules.summarise.output.summary,
         provenance=rules.summarise.output.provenance,
-        baseline_summary=of_baseline("summary.csv"),
-        baseline_provenance=of_baseline("provenance.json"),
     output:
         changes=report(
             f"{RESULTS}/compare/changes.csv",
