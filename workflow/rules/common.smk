@@ -21,7 +21,7 @@ from exatrkx_service.identity import (
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import check_paths, trained_here, weights_file
+from exatrkx_service.paths import COMPARED, check_paths, trained_here, weights_file
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -157,6 +157,19 @@ def trained_networks(wildcards):
     return {"models": f"{RESULTS}/models", "figures": config["pipeline"]["weights"]}[
         wildcards.folder
     ]
+
+
+def baseline_files(wildcards):
+    """What another run's results are compared by."""
+    if "baseline" not in config:
+        raise WorkflowError(
+            "baseline: missing key; expected the folder of another run's results, as in "
+            "`snakemake compare --config baseline=results/before`"
+        )
+    return {
+        f"baseline_{Path(name).stem}": f"{config['baseline']}/{name}"
+        for name in COMPARED
+    }
 
 
 def timings(option, kind="parquet"):

@@ -3,10 +3,9 @@
 
 rule compare:
     input:
+        unpack(baseline_files),
         summary=rules.summarise.output.summary,
         provenance=rules.summarise.output.provenance,
-        baseline_summary=of_baseline("summary.csv"),
-        baseline_provenance=of_baseline("provenance.json"),
     output:
         changes=report(
             f"{RESULTS}/compare/changes.csv",
