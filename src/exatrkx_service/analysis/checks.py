@@ -24,8 +24,8 @@ SUM_TOLERANCE = 0.001
 JOB_KEYS = (
     *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
     *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models", "driver"),
+    "affinities",
 )
-AFFINITIES = "affinities"  # per process, and its name is its job's own
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
 
@@ -141,7 +141,7 @@ def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     values: dict[tuple[str, ...], dict[str, Any]] = {}
     for job, record in records.items():
         for key, value in flatten(record).items():
-            if key[-1] in JOB_KEYS or AFFINITIES in key:
+            if key[0] == "job" and not set(key).isdisjoint(JOB_KEYS):
                 jobs[job][".".join(key)] = value
             elif value is not None:
                 values.setdefault(key, {})[job] = value
