@@ -23,8 +23,15 @@ SUM_TOLERANCE = 0.001
 # Of each job its own.
 JOB_KEYS = (
     *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
-    *("statistics", "cells", "processes", "cold_processes", "warmup_sweeps", "models", "driver"),
-    "affinities",
+    *(
+        "statistics",
+        "cells",
+        "processes",
+        "cold_processes",
+        "warmup_sweeps",
+        "driver",
+        "affinities",
+    ),
 )
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine
 
@@ -141,7 +148,7 @@ def combine_provenance(records: dict[str, dict[str, Any]]) -> dict[str, Any]:
     values: dict[tuple[str, ...], dict[str, Any]] = {}
     for job, record in records.items():
         for key, value in flatten(record).items():
-            if key[0] == "job" and not set(key).isdisjoint(JOB_KEYS):
+            if key[0] != "config" and not set(key).isdisjoint(JOB_KEYS):
                 jobs[job][".".join(key)] = value
             elif value is not None:
                 values.setdefault(key, {})[job] = value
