@@ -18,7 +18,6 @@ from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.server import Server
 
 FIRST = 20  # requests of each client before those that are timed
-SECONDS = 1.0  # what is timed takes about so long
 
 
 def measure_floor(
@@ -29,6 +28,8 @@ def measure_floor(
     tensors: Mapping[str, int],
 ) -> list[dict[str, Any]]:
     """Times requests with the payloads of an option's requests, with one client and the most.
+
+    Each for about ``measure.block_s``.
 
     Args:
         server: with the model that computes nothing.
@@ -49,7 +50,7 @@ def measure_floor(
     try:
         with clients(plan["clients"], counts[-1], task, {}) as crew:
             crew.ready(server.check_alive)
-            return _rows(crew, steps, tensors, counts, server.check_alive)
+            return _rows(crew, steps, tensors, counts, plan["block_s"], server.check_alive)
     except InferenceServerException as error:
         server.check_alive(wait_s=10)
         raise ServerError(f"the model that computes nothing: {error.message()}") from error
@@ -60,6 +61,7 @@ def _rows(
     steps: Iterable[Any],
     tensors: Mapping[str, int],
     counts: Iterable[int],
+    seconds: float,
     check: Callable[[], None],
 ) -> list[dict[str, Any]]:
     rows = []
@@ -71,7 +73,7 @@ def _rows(
             first = null_calls(sent, received, count, FIRST)
             tag = f"driver/{step.name}/{count}"
             rate = figures(crew.call(count, first, f"warmup/{tag}", check)).rate
-            timed = null_calls(sent, received, count, max(FIRST, round(rate * SECONDS / count)))
+            timed = null_calls(sent, received, count, max(FIRST, round(rate * seconds / count)))
             found = figures(crew.call(count, timed, tag, check))
             rows.append(
                 {
