@@ -34,7 +34,7 @@ def test_an_option_with_failed_requests_has_no_numbers(failing):
     summary = pd.read_csv(results / "summary.csv").set_index(["option", "concurrency"])
     for clients in (1, 2):
         row = summary.loc["S2", clients]
-        assert row.verdict == "invalid" and row.n_failed >= 2
+        assert row.verdict == "invalid" and row.n_failed >= 1
         assert row.reason.startswith(f"{row.n_failed:.0f} of ") and "no room" in row.reason
         numbers = [c for c in row.index if c.endswith("_ms") or c.endswith("_evt_s")]
         assert row[[*numbers, "slowdown_vs_S0"]].isna().all()
@@ -43,7 +43,7 @@ def test_an_option_with_failed_requests_has_no_numbers(failing):
     assert "S2" not in set(pd.read_csv(results / "cost.csv").option)
     samples = pd.read_parquet(results / "timings/S2/round1.parquet")
     failed = samples[samples.status == "failed"]
-    assert len(failed) >= 4 and failed.error.str.contains("no room for this event").all()
+    assert len(failed) >= 2 and failed.error.str.contains("no room for this event").all()
     # The control beside it did not fail.
     assert set(failed.arm) == {"option"} and set(samples.arm) == {"option", "control"}
 
