@@ -135,7 +135,10 @@ def test_the_table_of_a_run_is_found_by_its_configuration(smoke, results):
         check=True,
         env={**os.environ, "PYTHONPATH": "src"},
     )
-    assert done.stdout.count("identical") == 2 * len(OPTIONS)
+    rows = [line.split() for line in done.stdout.splitlines()[1 : 1 + 2 * len(OPTIONS)]]
+    assert [(row[0], row[1], row[-1] in ("stable", "unstable")) for row in rows] == [
+        (option, clients, True) for option in OPTIONS for clients in "12"
+    ]
     assert done.stdout.endswith(f"report: {(results / 'report.html').resolve()}\n")
 
 

@@ -203,7 +203,10 @@ class Measurement:
         events: Mapping[int, np.ndarray],
         tensors: dict[int, dict[str, Any]],
     ) -> None:
-        """Sends each event to all instances of a model at the same moment."""
+        """Sends each event to all instances of a model at the same moment.
+
+        Twice as many requests as instances, so that none idles where one is done at once.
+        """
         stages = Placement(Option(self.option.name, "stages", STAGES), self.repository, {})
         whole = self.option.mode == "fused"
 
@@ -224,7 +227,7 @@ class Measurement:
                 tensors[event] = stages.pipeline(client)(space_points, request_id=f"warmup/{event}")
             close()
         sweep_until_warm(
-            lambda sweep: in_threads(partial(send, sweep=sweep), instances, self.check)
+            lambda sweep: in_threads(partial(send, sweep=sweep), 2 * instances, self.check)
         )
 
     def task(self, server: Server | None, option: Option | None) -> Task:
