@@ -85,6 +85,8 @@ class Texts(HTMLParser):
             self.tables.setdefault(self._heading, []).append([])
         if tag in ("td", "th"):
             self.tables[self._heading][-1].append("")
+        elif tag in SEPARATE and "td" in self._open:
+            self.handle_data(" ")
 
     def handle_endtag(self, tag):
         self._open.pop()

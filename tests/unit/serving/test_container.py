@@ -87,7 +87,7 @@ def test_the_command_line(
     assert not any("/of/this/machine" in argument for argument in command)
     # Python models run in this environment, whose interpreter has a stub; networks need none.
     stubs = {path.parent.name for path in (work / "models").glob(f"*/{STUB}")}
-    assert stubs == {"building", "labeling", "pipeline"}
+    assert stubs == {"building", "labeling", "pipeline", "null_model"}
 
 
 def test_a_file_is_an_image_too(repository, config, tmp_path, programs):

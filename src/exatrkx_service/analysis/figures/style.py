@@ -229,7 +229,9 @@ def concurrency_axis(axes: Axes, concurrencies: Iterable[int]) -> None:
 
 def from_zero(axes: Axes) -> None:
     """The y axis from 0 to a little above what is drawn, also where all of it is equally high."""
-    axes.set_ylim(0, 1.06 * axes.dataLim.y1)
+    top = axes.dataLim.y1
+    # Nothing may be drawn: a network may have found nothing.
+    axes.set_ylim(0, 1.06 * top if np.isfinite(top) and top > 0 else None)
 
 
 def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
