@@ -44,7 +44,7 @@ def test_it_answers_with_as_much_as_it_is_asked_for(
 def test_the_floor_of_a_job(kind, repository, settings, config, tmp_path, root, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(root / "src"))  # for clients that are processes
     sizes = tensor_bytes(1000, 4000, 2000)
-    plan = {"clients": kind, "concurrency": [2, 1]}
+    plan = {"clients": kind, "concurrency": [2, 1], "block_s": 0.3}
     step = RemoteStep(None, "gnn", "gnn", ("space_points", "filtered_edges"), "edge_scores")
     steps = [LocalStep("building", None), step]
     arguments = (repository, [NULL], tmp_path / "w", settings, config["pipeline"])
