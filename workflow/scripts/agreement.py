@@ -6,16 +6,12 @@ with logged(snakemake.log[0]) as tell:
     import tempfile
     from pathlib import Path
 
-    from exatrkx_service.events.manifest import read_manifests
-    from exatrkx_service.events.reader import read_space_points
+    from exatrkx_service.events.manifest import read_sample
     from exatrkx_service.identity import with_networks
     from exatrkx_service.measure.agreement import measure_agreement
 
     settings = snakemake.params.settings
-    events = {
-        event: read_space_points(folder, event)
-        for event, folder in read_manifests(snakemake.input.events).items()
-    }
+    events = read_sample(snakemake.input.events)
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-") as work:
         table = measure_agreement(
             events,

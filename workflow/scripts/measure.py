@@ -3,27 +3,22 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]) as tell:
-    import json
     import tempfile
     from pathlib import Path
 
     import pandas as pd
 
-    from exatrkx_service.events.manifest import read_manifests
-    from exatrkx_service.events.reader import read_space_points
+    from exatrkx_service.events.manifest import read_sample
     from exatrkx_service.identity import INPUTS, identify, with_networks
     from exatrkx_service.measure.job import measure
-    from exatrkx_service.measure.provenance import collect
+    from exatrkx_service.measure.provenance import write
     from exatrkx_service.options import Option
 
     wildcards, settings = snakemake.wildcards, snakemake.params.settings
     repository = Path(snakemake.params.repository)
     pipeline = with_networks(settings["pipeline"])
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)
-    events = {
-        event: read_space_points(folder, event)
-        for event, folder in read_manifests(snakemake.input.events).items()
-    }
+    events = read_sample(snakemake.input.events)
     # A server on another node needs a folder that both nodes see.
     shared = settings["server"]["node"] == "other"
     place = Path(snakemake.output.samples).parent.resolve() if shared else None
@@ -39,12 +34,7 @@ with logged(snakemake.log[0]) as tell:
             Path(snakemake.log.server),
             tell,
         )
-    config = dict(snakemake.config)
-    if settings["server"]["launcher"] == "external":
-        # What the server has is what it says itself: job.models.
-        config["server"] = config["server"] | {"instances": None}
-    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": config, "job": facts}
-    Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+    write(snakemake.output.provenance, inputs, snakemake.config, facts)
     rows.attrs = {INPUTS: inputs, "settings": settings}
     rows.to_parquet(snakemake.output.samples, index=False)
     blocks.to_parquet(snakemake.output.blocks, index=False)

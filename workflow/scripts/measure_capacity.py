@@ -3,27 +3,22 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]) as tell:
-    import json
     import tempfile
     from pathlib import Path
 
     import pandas as pd
 
-    from exatrkx_service.events.manifest import read_manifests
-    from exatrkx_service.events.reader import read_space_points
+    from exatrkx_service.events.manifest import read_sample
     from exatrkx_service.identity import INPUTS, SETTINGS, identify, with_networks
     from exatrkx_service.measure.capacity import measure_capacity
-    from exatrkx_service.measure.provenance import collect
+    from exatrkx_service.measure.provenance import write
     from exatrkx_service.options import Option
 
     settings = snakemake.params.settings
     repository = Path(snakemake.params.repository)
     pipeline = with_networks(settings["pipeline"])
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)
-    events = {
-        event: read_space_points(folder, event)
-        for event, folder in read_manifests(snakemake.input.events).items()
-    }
+    events = read_sample(snakemake.input.events)
     # A server on another node needs a folder that both nodes see.
     shared = settings["server"]["node"] == "other"
     place = Path(snakemake.output.requests).parent.resolve() if shared else None
@@ -39,9 +34,7 @@ with logged(snakemake.log[0]) as tell:
             Path(snakemake.log.server),
             tell,
         )
-    config = dict(snakemake.config)
-    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": config, "job": facts}
-    Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+    write(snakemake.output.provenance, inputs, snakemake.config, facts)
     requests.attrs = {INPUTS: inputs, SETTINGS: settings}
     requests.to_parquet(snakemake.output.requests, index=False)
     rates.to_csv(snakemake.output.rates, index=False)

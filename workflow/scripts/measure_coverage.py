@@ -3,24 +3,19 @@
 from exatrkx_service.jobs import logged
 
 with logged(snakemake.log[0]) as tell:
-    import json
     from pathlib import Path
 
     import pandas as pd
 
-    from exatrkx_service.events.manifest import read_manifests
-    from exatrkx_service.events.reader import read_space_points
+    from exatrkx_service.events.manifest import read_sample
     from exatrkx_service.identity import INPUTS, identify, with_networks
     from exatrkx_service.measure.coverage import measure_coverage
-    from exatrkx_service.measure.provenance import collect
+    from exatrkx_service.measure.provenance import write
 
     settings, repository = snakemake.params.settings, Path(snakemake.params.repository)
     pipeline = with_networks(settings["pipeline"])
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)
-    events = {
-        event: read_space_points(folder, event)
-        for event, folder in read_manifests(snakemake.input.events).items()
-    }
+    events = read_sample(snakemake.input.events)
     rows, blocks, facts = measure_coverage(
         settings["repeats"],
         events,
@@ -29,8 +24,7 @@ with logged(snakemake.log[0]) as tell:
         settings | {"pipeline": pipeline},
         tell,
     )
-    provenance = collect(Path.cwd()) | {INPUTS: inputs, "config": snakemake.config, "job": facts}
-    Path(snakemake.output.provenance).write_text(json.dumps(provenance, indent=1) + "\n")
+    write(snakemake.output.provenance, inputs, snakemake.config, facts)
     rows.attrs = {INPUTS: inputs, "settings": settings}
     rows.to_parquet(snakemake.output.samples, index=False)
     blocks.to_parquet(snakemake.output.blocks, index=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same
+from exatrkx_service.analysis.checks import check_files
 from exatrkx_service.options import natural_key
 
 CAPACITY_COLUMNS = (
@@ -31,11 +31,7 @@ def check_capacity(
     Raises:
         IdentityError: a file is of other events, networks, models or settings.
     """
-    expected = attributes_of(reference).get(INPUTS, {})
-    for path in map(Path, requests):
-        found = attributes_of(path)
-        check_same(found.get(INPUTS, {}), expected, str(path), str(reference))
-        check_same(found.get(SETTINGS, {}), settings[path.stem], str(path), "the configuration")
+    check_files({path: settings[path.stem] for path in map(Path, requests)}, reference)
 
 
 def capacity_table(provenance: Iterable[Path | str]) -> pd.DataFrame:

@@ -67,13 +67,20 @@ def check_inputs(
     Raises:
         IdentityError: a file is of other events, networks, models or settings.
     """
+    check_files({path: settings[path.parent.name] for path in map(Path, timings)}, reference)
+
+
+def check_files(files: Mapping[Path, Mapping[str, Any]], reference: Path | str) -> None:
+    """Checks that files are of the reference's inputs, each with the settings given for it.
+
+    Raises:
+        IdentityError: a file is of other events, networks, models or settings.
+    """
     expected = attributes_of(reference).get(INPUTS, {})
-    for path in map(Path, timings):
+    for path, settings in files.items():
         found = attributes_of(path)
         check_same(found.get(INPUTS, {}), expected, str(path), str(reference))
-        check_same(
-            found.get(SETTINGS, {}), settings[path.parent.name], str(path), "the configuration"
-        )
+        check_same(found.get(SETTINGS, {}), settings, str(path), "the configuration")
 
 
 def environment_warnings(records: dict[str, dict[str, Any]]) -> list[str]:

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exatrkx_service.events.files import EVENT_FILES, event_file
+from exatrkx_service.events.reader import read_space_points
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import file_sha256
 from exatrkx_service.machine import version
@@ -85,6 +88,16 @@ def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
             for kind, expected in sums.items():
                 _verify(event_file(path.parent, event, kind), expected, path)
     return dict(sorted(found.items()))
+
+
+def read_sample(paths: Iterable[Path | str]) -> dict[int, np.ndarray]:
+    """The space points of each event of a sample, see ``reader.read_space_points``.
+
+    Args, Raises: as of ``read_manifests``.
+    """
+    return {
+        event: read_space_points(folder, event) for event, folder in read_manifests(paths).items()
+    }
 
 
 def _verify(file: Path, expected: str, manifest: Path) -> None:

@@ -33,7 +33,7 @@ class Cell:
         ended_early: why; empty if it was not.
         reached: whether the cost is known to the precision that was asked for.
         seconds: time between the first block and the end of the last one [s].
-        client_pss_mib, server_pss_mib: the largest that was seen between blocks [MiB].
+        client_pss_mib, server_pss_mib: when the last block was done [MiB].
     """
 
     concurrency: int
@@ -116,7 +116,7 @@ class Measuring:
             if cell.n_failed:
                 cell.ended_early = self._why(cell)
                 break
-            if self._is_done(cell, size):
+            if self._is_done(cell):
                 break
         self._memory(cell)
         return cell
@@ -169,7 +169,7 @@ class Measuring:
         if timed_out:
             self.drain()
 
-    def _is_done(self, cell: Cell, size: int) -> bool:
+    def _is_done(self, cell: Cell) -> bool:
         """Whether enough was measured.
 
         Never before each event was sent ``measure.repetitions`` times by each arm. Then as soon as

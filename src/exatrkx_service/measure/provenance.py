@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from exatrkx_service import environment
-from exatrkx_service.identity import CODE, code_digest
+from exatrkx_service.identity import CODE, INPUTS, code_digest
 from exatrkx_service.machine import describe_commit, describe_machine, describe_software
 
 
@@ -29,3 +31,22 @@ def collect(root: Path) -> dict[str, Any]:
         "software": describe_software(),
         "environment": environment.describe(os.environ),
     }
+
+
+def write(
+    path: Path | str, inputs: Mapping[str, Any], config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Writes the provenance of a measuring job that runs in the checkout.
+
+    Args:
+        path: the file.
+        inputs: of the job, see ``identity.identify``.
+        config: the configuration.
+        facts: what to know about the job.
+    """
+    config = dict(config)
+    if config["server"]["launcher"] == "external":
+        # What the server has is what it says itself: job.models.
+        config["server"] = config["server"] | {"instances": None}
+    record = collect(Path.cwd()) | {INPUTS: inputs, "config": config, "job": facts}
+    Path(path).write_text(json.dumps(record, indent=1) + "\n")
