@@ -178,7 +178,7 @@ def test_an_invalid_option_stands_out(page, synthetic, image):
     timings.loc[timings.option == "S4", "labels_sha256"] = "0" * 64
     text = page(make_tables(timings, blocks, reference), {"comparison": image})
     assert "S4 with 1 client: other tracks than the reference" in text
-    assert text.count("<td>invalid</td>") == 3
+    assert len(re.findall(r"<td[^>]*>invalid</td>", text)) == 3
     assert not re.search(r"\bnan\b", text)
 
 
