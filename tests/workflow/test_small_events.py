@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exatrkx_service.measure.job import TracksError
+from exatrkx_service.measure.first_requests import TracksError
 from exatrkx_service.measure.load import hash_labels
 
 

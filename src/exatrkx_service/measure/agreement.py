@@ -105,7 +105,7 @@ class Comparison:
         events: Mapping[int, np.ndarray],
         tensors: Mapping[int, Mapping[str, np.ndarray]],
     ) -> None:
-        self.url = server.grpc_url if protocol == "grpc" else server.http_url
+        self.url = server.url(protocol)
         self.server, self.protocol, self.crew, self.analyzer = server, protocol, crew, analyzer
         self.plan, self.events, self.tensors = plan, events, tensors
 
@@ -262,7 +262,7 @@ def _comparing(
     with launch(
         *(model_repository, names, work, settings, pipeline), log=log, largest=largest
     ) as server:
-        url = server.grpc_url if protocol == "grpc" else server.http_url
+        url = server.url(protocol)
         timeout_s = plan["request_timeout_s"]
         task = Task(
             *(None, model_repository, pipeline, protocol, url), timeout_s=timeout_s, control=False

@@ -33,7 +33,7 @@ class Cell:
         ended_early: why; empty if it was not.
         reached: whether the cost is known to the precision that was asked for.
         seconds: time between the first block and the end of the last one [s].
-        client_pss_mib, server_pss_mib: when the last block was done [MiB].
+        client_pss_mib, server_pss_mib: the most after any block; None where it can't be read [MiB].
     """
 
     concurrency: int
@@ -112,13 +112,13 @@ class Measuring:
         began = time.monotonic()
         for block in blocks(self.events, size, concurrency, rng):
             self._block(cell, block, rng)
+            self._memory(cell)
             cell.seconds = time.monotonic() - began
             if cell.n_failed:
                 cell.ended_early = self._why(cell)
                 break
             if self._is_done(cell):
                 break
-        self._memory(cell)
         return cell
 
     def _size(self, concurrency: int, rng: np.random.Generator) -> int:
@@ -189,11 +189,13 @@ class Measuring:
         return f"{cell.n_failed} of {len(samples)} requests failed, the last: {last}"
 
     def _memory(self, cell: Cell) -> None:
-        """Reads the memory: between the cells, for it takes a while."""
-        pids = self.crew.pids(cell.concurrency)
-        cell.client_pss_mib = host.pss_mib(pids)
-        if self.server_pids is not None:
-            cell.server_pss_mib = host.pss_mib(self.server_pids)
+        """Reads the memory: between the blocks, for it takes a while."""
+        pids = {"client": self.crew.pids(cell.concurrency), "server": self.server_pids}
+        for side, own in pids.items():
+            now = None if own is None else host.pss_mib(own)
+            if now is not None:
+                key = f"{side}_pss_mib"
+                setattr(cell, key, max(now, getattr(cell, key) or 0.0))
 
 
 def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, Any]:

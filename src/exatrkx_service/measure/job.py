@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.client.placement import Placement
-from exatrkx_service.client.remote import Client, RequestTimeout
+from exatrkx_service.client.remote import Client
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
 from exatrkx_service.measure.clients import ClientError, Crew, Task, clients
+from exatrkx_service.measure.first_requests import FirstRequests
 from exatrkx_service.measure.floor import measure_floor
-from exatrkx_service.measure.load import OPTION, hash_labels
+from exatrkx_service.measure.load import OPTION
 from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.measure.rows import SIZES, tidy, tidy_blocks
 from exatrkx_service.measure.statistics import (
@@ -32,11 +32,9 @@ from exatrkx_service.measure.statistics import (
     read_counts,
 )
 from exatrkx_service.measure.trace import Request, read_trace
-from exatrkx_service.measure.warmup import in_threads, pick_events, sweep_until_warm
-from exatrkx_service.options import ENSEMBLE, NULL, STAGES, Option
+from exatrkx_service.measure.warmup import pick_events
+from exatrkx_service.options import ENSEMBLE, NULL, Option
 from exatrkx_service.pipeline import device as devices
-from exatrkx_service.pipeline.pipeline import Pipeline
-from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.serving.journal import check_processes, cold_processes, read_journals
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.memory import tensor_bytes
@@ -44,10 +42,6 @@ from exatrkx_service.serving.other_node import launch_on_other_node
 from exatrkx_service.serving.server import Server, ServerError
 
 N_FIRST = 3  # sizes of the events that each client sends before the clock starts
-
-
-class TracksError(ValueError):
-    """An option that gives other tracks than the pipeline in one process."""
 
 
 class Measurement:
@@ -120,21 +114,12 @@ class Measurement:
         if server.journals and not server.native:
             self.facts["processes"] = check_processes(server.journals)
 
-    def connect(self) -> tuple[Client | None, Callable[[], None]]:
-        """A client's connection, and the function that closes it."""
-        server = self.server
-        if server is None:
-            return None, lambda: None
-        protocol = self.settings["protocol"]
-        url = server.grpc_url if protocol == "grpc" else server.http_url
-        client = Client(url, protocol, self.plan["request_timeout_s"], server.token)
-        self.clients.append(client)
-        return client, client.close
-
-    def make_pipeline(self) -> tuple[Pipeline, Callable[[], None]]:
-        """One client's pipeline, and the function that closes its connection."""
-        client, close = self.connect()
-        return self.placement.pipeline(client), close
+    def connect(self) -> Client | None:
+        """A connection to the server, if there is one; its requests are counted."""
+        client = self.task(self.server, None).connect()
+        if client:
+            self.clients.append(client)
+        return client
 
     def _sent(self) -> Iterator[Mapping[str, int]]:
         """Requests that the server took, by model, of each client."""
@@ -152,91 +137,12 @@ class Measurement:
             self.say("a request timed out: waiting until the server has done it")
             self.backlog.drain(self.check)
 
-    def warm_up(self, events: Mapping[int, np.ndarray]) -> None:
-        """Sends events of all sizes until every instance of every model is warm.
-
-        Raises:
-            TracksError: an event's tracks are not those of the reference.
-            ServerError: a lone request takes too long, or the server died.
-        """
-        tensors: dict[int, dict[str, Any]] = {}
-
-        def alone(_: int) -> None:
-            pipeline, close = self.make_pipeline()
-            try:
-                sweeps = sweep_until_warm(lambda number: sweep(pipeline, number))
-            finally:
-                close()
-            self.facts["warmup_sweeps"] = sweeps
-
-        def sweep(pipeline: Pipeline, number: int) -> None:
-            for event, space_points in events.items():
-                try:
-                    found = pipeline(space_points, request_id=f"warmup/{number}/{event}")
-                except RequestTimeout as error:
-                    raise ServerError(
-                        f"option {self.option.name}, warm-up: event {event} "
-                        f"({len(space_points):,} space points), sent alone: {error.message()}; "
-                        "raise it, or look at the server's log"
-                    ) from None
-                self._check_labels(event, found["labels"])
-                tensors[event] = found
-
-        in_threads(alone, 1, self.check)
-        for model in sorted(set(self.option.models) - {ENSEMBLE}):
-            instances = self.facts["models"].get(model, {}).get("instances") or 1
-            if instances > 1:
-                self._warm_instances(model, instances, events, tensors)
-
-    def _check_labels(self, event: int, labels: np.ndarray) -> None:
-        if hash_labels(labels) != self.labels[event]:
-            raise TracksError(
-                f"option {self.option.name}: the tracks of event {event} are not those that the "
-                "pipeline finds in one process (the reference); is that another network, another "
-                "cut, another labeling on the server?"
-            )
-
-    def _warm_instances(
-        self,
-        model: str,
-        instances: int,
-        events: Mapping[int, np.ndarray],
-        tensors: dict[int, dict[str, Any]],
-    ) -> None:
-        """Sends each event to all instances of a model at the same moment.
-
-        Twice as many requests as instances, so that none idles where one is done at once.
-        """
-        stages = Placement(Option(self.option.name, "stages", STAGES), self.repository, {})
-        whole = self.option.mode == "fused"
-
-        def send(number: int, sweep: int) -> None:
-            client, close = self.connect()
-            try:
-                steps = (self.placement if whole else stages).pipeline(client).steps
-                step = next(step for step in steps if step.model == model)
-                for event in events:
-                    step(dict(tensors[event]), Stopwatch(), f"warmup/{sweep}/{number}/{event}")
-            finally:
-                close()
-
-        if not whole and self.option.mode == "ensemble":
-            # The ensemble gives the labels alone; its steps take what is between.
-            client, close = self.connect()
-            for event, space_points in events.items():
-                tensors[event] = stages.pipeline(client)(space_points, request_id=f"warmup/{event}")
-            close()
-        sweep_until_warm(
-            lambda sweep: in_threads(partial(send, sweep=sweep), 2 * instances, self.check)
-        )
-
     def task(self, server: Server | None, option: Option | None) -> Task:
         """What clients of a server need."""
         protocol = self.settings["protocol"]
         where = {}
         if server:
-            url = server.grpc_url if protocol == "grpc" else server.http_url
-            where = {"protocol": protocol, "url": url, "token": server.token}
+            where = {"protocol": protocol, "url": server.url(protocol), "token": server.token}
         return Task(
             option,
             self.repository,
@@ -283,7 +189,7 @@ class Measurement:
             self.start(stack, work, log, tensor_bytes(*reference[[*SIZES]].max().astype(int)))
             facts["start_s"] = time.monotonic() - self.began_s
             warm = pick_events(events, self.plan["warmup_events"])
-            self.warm_up(warm)
+            self._warm_up(warm)
             task = self.task(self.server, self.option)
             crew = stack.enter_context(clients(self.plan["clients"], count, task, events))
             crew.ready(self.check)
@@ -297,6 +203,17 @@ class Measurement:
             yield crew
             self.check()
         facts["affinity_after"] = sorted(os.sched_getaffinity(0))
+
+    def _warm_up(self, events: Mapping[int, np.ndarray]) -> None:
+        instances = {
+            name: model["instances"] or 1
+            for name, model in self.facts.get("models", {}).items()
+            if name != ENSEMBLE
+        }
+        first = FirstRequests(
+            self.option, self.repository, self.placement, self.connect, self.labels, self.check
+        )
+        self.facts["warmup_sweeps"] = first.send(events, instances)
 
     def find_floor(self, work: Path, typical: Mapping[str, int]) -> None:
         """What the clients cost at a model that computes nothing, see ``floor``."""

@@ -68,6 +68,10 @@ class Server:
     same_clock: bool = True
     machine: Any = "that of the clients"
 
+    def url(self, protocol: str) -> str:
+        """``host:port`` of ``grpc`` or ``http``."""
+        return {"grpc": self.grpc_url, "http": self.http_url}[protocol]
+
     def check_alive(self, wait_s: float = 0) -> None:
         """Raises ServerError, with the end of the server's log, if it does not work any more.
 

@@ -173,3 +173,11 @@ def test_memory_and_affinities_are_those_of_the_processes():
     with client_threads(lambda: ({}, None), 1, EVENTS) as crew:
         (cpus, *_) = affinities(crew, ()).values()
     assert len(cpus) >= 1
+
+
+def test_memory_is_the_most_after_any_block(monkeypatch):
+    mib = iter([100.0, 900.0, 300.0])
+    monkeypatch.setattr(cell_module.host, "pss_mib", lambda pids: next(mib, None) if pids else 0.0)
+    cell = measure(1)
+    assert cell.client_pss_mib == 900 and cell.server_pss_mib == 0
+    assert measure(1, server_pids=None).server_pss_mib is None

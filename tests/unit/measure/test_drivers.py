@@ -1,7 +1,5 @@
 """The comparison of the two drivers, without a server."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -19,6 +17,7 @@ from exatrkx_service.measure.calls import Figures
 from exatrkx_service.measure.perf_analyzer import NoPerfAnalyzer, PerfAnalyzerError
 from exatrkx_service.options import NULL
 from exatrkx_service.serving.health import ServerError
+from exatrkx_service.serving.server import Server
 
 SIZES = {7: 30, 8: 20, 9: 10}
 EVENTS = {event: np.zeros((n, 3), np.float32) for event, n in SIZES.items()}
@@ -69,10 +68,9 @@ class Analyzer:
 
 
 def comparison(crew, analyzer):
-    server = SimpleNamespace(
-        grpc_url="here:1", http_url="here:2", check_alive=lambda wait_s=0: None
+    return Comparison(
+        Server("here:1", "here:2", "1.0"), "grpc", crew, analyzer, PLAN, EVENTS, TENSORS
     )
-    return Comparison(server, "grpc", crew, analyzer, PLAN, EVENTS, TENSORS)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -59,7 +59,7 @@ def assert_all_gone(processes, url, region):
 
 
 def labeling_step(server, protocol="grpc"):
-    url = server.grpc_url if protocol == "grpc" else server.http_url
+    url = server.url(protocol)
     client = Client(url, protocol, 20)
     return client, RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
 
@@ -110,7 +110,7 @@ def test_serves_the_labeling_of_the_configuration(repository, settings, config, 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_each_client_has_a_connection_of_its_own(repository, settings, config, tmp_path, protocol):
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
-        port = int((server.grpc_url if protocol == "grpc" else server.http_url).split(":")[1])
+        port = int((server.url(protocol)).split(":")[1])
         pairs = [labeling_step(server, protocol) for _ in range(4)]
         for i, (_, step) in enumerate(pairs):
             step(tensors(4, [[0], [1]]), Stopwatch(), str(i))
@@ -327,7 +327,7 @@ def test_what_the_client_has_given_up_is_waited_for(
     model = repository / "labeling" / "1" / "model.py"
     model.write_text(model.read_text() + SLOW)
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
-        url = server.grpc_url if protocol == "grpc" else server.http_url
+        url = server.url(protocol)
         client = Client(url, protocol, 0.5)
         step = RemoteStep(client, "labeling", "labeling", SPECS["labeling"].inputs, "labels")
         step(tensors(5, [[0], [1]]), Stopwatch(), "first")
