@@ -8,9 +8,10 @@ STAMP := $(VENV)/.complete
 CLEAN := $(PYTHON) -I src/exatrkx_service/environment.py
 SNAKEMAKE := $(CLEAN) $(BIN)/snakemake
 PIP := $(CLEAN) $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(CLEAN) $(BIN)/python -m pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run smoke test test-here test-slurm lint format clean help
+.PHONY: run smoke test test-runs test-slurm test-units lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason
@@ -20,18 +21,21 @@ smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
 	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
-# Those on a cluster mostly wait for it, so they run beside the others.
+# Two at a time: those on a cluster mostly wait for it.
 test: $(STAMP)  ## all tests, with those of format and lint
-	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-here test-slurm
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-runs test-slurm test-units
 
-test-here: $(STAMP)  ## all tests but those on a cluster
-	@$(CLEAN) $(BIN)/python -m pytest --ignore tests/slurm
+test-runs: $(STAMP)  ## tests that run the workflow here
+	@$(PYTEST) tests/workflow tests/hostile tests/browser
 
 test-slurm: $(STAMP)  ## tests on a real Slurm, which they bring up here; as root, see README
-	@$(CLEAN) $(BIN)/python -m pytest tests/slurm
+	@$(PYTEST) tests/slurm
+
+test-units: $(STAMP)  ## tests of the package, format and lint: minutes
+	@$(PYTEST) tests/unit tests/test_lint.py
 
 lint: $(STAMP)  ## format and lint alone
-	@$(CLEAN) $(BIN)/python -m pytest tests/test_lint.py
+	@$(PYTEST) tests/test_lint.py
 
 format: $(STAMP)  ## put the code in form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .

@@ -3,19 +3,11 @@
 No case may end with exit 0 and a wrong number, hang, or leave a process, shared memory or folder.
 """
 
-import os
 import shutil
 import signal
-import subprocess
-import threading
-import time
-from pathlib import Path
 
 import pytest
-
-SMOKE = ("--configfile", "config/smoke.yaml")
-# Two options are enough for most cases, in a folder of their own where results must not mix.
-TWO = ("--config", "options={S1: null, S3: null, S4: null, S5: null}")
+from background import Run
 
 
 @pytest.fixture(scope="session")
@@ -42,56 +34,6 @@ def checkout(copy_of_smoke):
     return copy_of_smoke()
 
 
-class Run:
-    """A run of Snakemake in the background, whose output can be waited for."""
-
-    def __init__(self, checkout, *arguments: str, **environment: str) -> None:
-        self.checkout = checkout
-        self.process = subprocess.Popen(
-            checkout.command(*arguments),
-            cwd=checkout.folder,
-            env={**checkout.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            # Where the tests run in the background, Ctrl-C is ignored, and that is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    @property
-    def output(self) -> str:
-        return "".join(self.lines)
-
-    def wait_for(self, text: str, timeout_s: float = 120) -> None:
-        deadline = time.monotonic() + timeout_s
-        while text not in self.output:
-            assert self.process.poll() is None and time.monotonic() < deadline, self.output
-            time.sleep(0.1)
-
-    def wait_for_server(self) -> None:
-        deadline = time.monotonic() + 120
-        while not self.checkout.servers():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.output
-            time.sleep(0.1)
-
-    def signal_all(self, number: int) -> None:
-        """As a terminal does, to all processes in its foreground."""
-        os.killpg(self.process.pid, number)
-
-    def end(self, timeout_s: float = 120) -> int:
-        code = self.process.wait(timeout_s)
-        self._reader.join(10)
-        return code
-
-
 @pytest.fixture
 def background():
     """Starts runs that end with the test."""
@@ -106,16 +48,3 @@ def background():
         if run.process.poll() is None:
             run.signal_all(signal.SIGKILL)
             run.process.wait()
-
-
-def assert_nothing_left(checkout, timeout_s: float = 60) -> None:
-    """No server, no job, no folder of theirs, no shared memory."""
-    deadline = time.monotonic() + timeout_s
-    while (checkout.servers() or _left(checkout)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not checkout.servers()
-    assert not _left(checkout)
-
-
-def _left(checkout) -> list[Path]:
-    return list(checkout.temporary.glob("exatrkx-server-*"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import SMOKE, assert_nothing_left
+from background import SMOKE, assert_nothing_left
 
 from exatrkx_service.measure.lock import LOCKS
 

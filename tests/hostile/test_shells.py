@@ -8,7 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
-from conftest import SMOKE, TWO
+from background import SMOKE, TWO
 
 NOISE = {
     "PYTHIA8DATA": "/no/such/xmldoc",

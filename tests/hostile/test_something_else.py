@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
-from conftest import SMOKE, TWO
+from background import SMOKE, TWO
 from safetensors.torch import load_file, save_file
 
 from exatrkx_service.models.export import WEIGHTS, export

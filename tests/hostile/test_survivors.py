@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import SMOKE, TWO, assert_nothing_left
+from background import SMOKE, TWO, assert_nothing_left
 
 FAILS = """
 class TritonPythonModel(TritonPythonModel):

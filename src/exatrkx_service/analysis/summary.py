@@ -121,12 +121,12 @@ def _estimates(means: pd.DataFrame, confidence_level: float) -> dict[str, float]
 
 
 def _rates(blocks: pd.DataFrame) -> dict[str, float]:
-    """Of the blocks of one arm: finished events per second, CPU time per finished event [ms]."""
-    finished, window = blocks.n_finished.sum(), blocks.window_s.sum()
+    """Of the blocks of one arm: events per second, CPU time per event done [ms]."""
+    events, done, window = (blocks[key].sum() for key in ("n_events", "n_done", "window_s"))
     return {
-        "throughput_evt_s": finished / window if window else np.nan,
+        "throughput_evt_s": events / window if window else np.nan,
         **{
-            f"{side}_cpu_ms": blocks[f"{side}_cpu_ms"].sum(skipna=False) / max(finished, 1)
+            f"{side}_cpu_ms": blocks[f"{side}_cpu_ms"].sum(skipna=False) / max(done, 1)
             for side in ("client", "server")
         },
     }

@@ -54,7 +54,7 @@ AGREEMENT_COLUMNS = (
     *("n_windows", "reason"),
 )
 OURS, THEIRS = "ours", "theirs"
-WINDOW = 2  # length of a window of either driver, in `measure.block_s`
+WINDOW = 4  # length of a window of either driver, in `measure.block_s`
 FIRST = 8  # requests of each client from which the length of a window is found
 # perf_analyzer writes all tensors that it sent and got into its export, as text.
 MOST_BYTES = 16 * 2**20

@@ -14,7 +14,7 @@ from exatrkx_service.measure import host
 from exatrkx_service.measure.clients import Crew
 from exatrkx_service.measure.estimate import Estimate, half_width, trimmed_mean
 from exatrkx_service.measure.load import CONTROL, OPTION, Sample, result
-from exatrkx_service.measure.plan import block_size, blocks, turns
+from exatrkx_service.measure.plan import block_size, blocks, least_events, turns
 
 LEAST_BLOCKS = 2  # for an interval; they are measured however long they take
 ARMS = (OPTION, CONTROL)
@@ -110,7 +110,7 @@ class Measuring:
         rng = np.random.default_rng(seed)
         size = self._size(concurrency, rng)
         began = time.monotonic()
-        for block in blocks(self.events, size, concurrency, rng):
+        for block in blocks(self.events, size, least_events(concurrency, len(self.events)), rng):
             self._block(cell, block, rng)
             self._memory(cell)
             cell.seconds = time.monotonic() - began
@@ -124,13 +124,15 @@ class Measuring:
     def _size(self, concurrency: int, rng: np.random.Generator) -> int:
         """Events per block, from a short one that is not recorded."""
         few = next(blocks(self.events, max(4, 2 * concurrency), concurrency, rng))
-        began = time.monotonic()
+        seconds = 0.0
         for number, (_, items) in enumerate(turns(few, concurrency, rng)):
             tag = f"first/c{concurrency}/{number}"
-            shares = self.crew.turn(concurrency, items, tag, self.check)
-            if any(sample.timed_out for share in shares for sample in share.samples):
+            began = time.monotonic()
+            done = result(self.crew.turn(concurrency, items, tag, self.check))
+            # Without the fillers, unless there was nothing else.
+            seconds += done["window_s"] or time.monotonic() - began
+            if any(sample.timed_out for sample in done["samples"]):
                 self.drain()
-        seconds = time.monotonic() - began
         return block_size(seconds, len(few), self.plan["block_s"])
 
     def _block(self, cell: Cell, block: list[tuple[int, int]], rng: np.random.Generator) -> None:
@@ -203,7 +205,8 @@ def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, A
     return {
         "start_ns": min((sample.start_ns for sample in samples), default=0),
         "window_s": done["window_s"],
-        "n_finished": done["n_finished"],
+        "n_events": done["n_events"],
+        "n_done": done["n_done"],
         "n_failed": sum(bool(sample.error) for sample in samples),
         "client_cpu_ms": client_ns / 1e6,
         "server_cpu_ms": server_ns / 1e6,
@@ -213,9 +216,11 @@ def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, A
 def _row_of_one(arm: str, samples: Sequence[Sample], server_ns: int) -> dict[str, Any]:
     """With one client the arms take turns event by event, and only the option uses the server."""
     own = [sample for sample in samples if sample.arm == arm]
+    n_done = sum(not sample.error for sample in own)
     done = {
         "samples": own,
-        "n_finished": sum(not sample.error for sample in own),
+        "n_events": n_done,
+        "n_done": n_done,
         "window_s": sum(sample.duration_ns for sample in own) / 1e9,
     }
     return _row(done, sum(s.cpu_ns for s in own), server_ns if arm == OPTION else 0)

@@ -313,7 +313,8 @@ class Crew:
             ClientError: a client ended.
             Exception: what ``check`` raised, or an error of a client that is no failed request.
         """
-        return self._shares(count, check, "turn", list(items), tag)
+        lead = count if count > 1 else 0
+        return self._shares(count, check, "turn", list(items), lead, tag)
 
     def open_turn(self, schedule: Schedule, tag: str, check: Callable[[], None]) -> list[Share]:
         """All clients send events as they are scheduled, see ``open_loop``; otherwise as ``turn``.

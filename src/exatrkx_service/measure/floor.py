@@ -29,7 +29,7 @@ def measure_floor(
 ) -> list[dict[str, Any]]:
     """Times requests with the payloads of an option's requests, with one client and the most.
 
-    Each for about ``measure.block_s``.
+    Each for about twice ``measure.block_s``.
 
     Args:
         server: with the model that computes nothing.
@@ -50,7 +50,7 @@ def measure_floor(
     try:
         with clients(plan["clients"], counts[-1], task, {}) as crew:
             crew.ready(server.check_alive)
-            return _rows(crew, steps, tensors, counts, plan["block_s"], server.check_alive)
+            return _rows(crew, steps, tensors, counts, 2 * plan["block_s"], server.check_alive)
     except InferenceServerException as error:
         server.check_alive(wait_s=10)
         raise ServerError(f"the model that computes nothing: {error.message()}") from error

@@ -169,18 +169,19 @@ class Share:
 
     Attributes:
         samples: its events that count, failed ones included; and others that failed.
-        fillers: when each of its other events was done [ns], monotonic clock.
+        fillers: start and end of each of its other events [ns], monotonic clock.
         sent: requests that the server took from it since it began, by model.
     """
 
     samples: list[Sample] = field(default_factory=list)
-    fillers: list[int] = field(default_factory=list)
+    fillers: list[tuple[int, int]] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
 
 
 def take_turn(
     client: int,
     items: Sequence[Item],
+    lead: int,
     tag: str,
     pipelines: Mapping[str, Pipeline],
     events: Mapping[int, np.ndarray],
@@ -188,14 +189,16 @@ def take_turn(
 ) -> Share:
     """One client's part of a turn: sends what it gets from the counters until all is done.
 
-    A closed loop has as many events under way as it has clients. So a client that gets none of the
-    events that count goes on with fillers, the same events once more, until the last one that
-    counts is done: otherwise the last ones would be measured on a machine with less to do. With
-    one client there are none. A request that timed out ends the turn, for the server works on.
+    A closed loop has as many events under way as it has clients. So fillers, the same events once
+    more, go before those that count: the first ones would find a server with nothing to do, and a
+    queue that is not there yet is a cost that is not seen. And a client that gets none of the
+    events that count goes on with fillers until the last one of them is done. With one client there
+    are none. A request that timed out ends the turn, for the server works on.
 
     Args:
         client: its number.
         items: the events that count.
+        lead: number of fillers before them, of all clients together.
         tag: beginning of the request ids, unique in the server's life.
         pipelines: by arm.
         events: space points by event number.
@@ -204,18 +207,19 @@ def take_turn(
     share = Share()
     found: list[np.ndarray | None] = []
     while not counters.halted():
-        number = counters.take()
-        filler = number >= len(items)
+        number = counters.take() - lead
+        filler = not 0 <= number < len(items)
         if filler and counters.finished() >= len(items):
             break
         arm, event, repetition = items[number % len(items)]
-        request_id = f"{tag}/{arm}/{event}/{'f' if filler else ''}{number}"
-        sample = Sample(arm, event, -number if filler else repetition, client, request_id)
+        request_id = f"{tag}/{arm}/{event}/{'f' if filler else ''}{number + lead}"
+        recorded = -number - lead - 1 if filler else repetition
+        sample = Sample(arm, event, recorded, client, request_id)
         labels = send(pipelines[arm], events[event], sample)
         if not filler:
             counters.finish()
         if filler and not sample.error:
-            share.fillers.append(sample.end_ns)
+            share.fillers.append((sample.start_ns, sample.end_ns))
         else:
             share.samples.append(sample)
             found.append(labels)
@@ -228,20 +232,26 @@ def take_turn(
 
 
 def result(shares: Sequence[Share]) -> dict[str, Any]:
-    """What came of a turn: ``samples``, and ``n_finished`` and ``window_s`` for the rate.
+    """What came of a turn.
 
-    The window runs from the first start to the end of the last event that counts; whatever was
-    finished in it counts for the rate, fillers too.
+    Returns:
+        ``samples``; ``n_done``, the number of all events that were done, fillers too; ``window_s``,
+        from the first start to the last end of an event that counts; and ``n_events``, how many
+        were done in that window: those that were under way at either end of it, by the share of
+        their time that lies in it.
     """
     samples = sorted((s for share in shares for s in share.samples), key=lambda s: s.start_ns)
     counted = [sample for sample in samples if sample.repetition >= 0]
-    if not counted:
-        return {"samples": samples, "n_finished": 0, "window_s": 0.0}
-    begin = min(sample.start_ns for sample in counted)
-    end = max(sample.end_ns for sample in counted)
-    fillers = sum(done <= end for share in shares for done in share.fillers)
+    done = [times for share in shares for times in share.fillers]
+    done += [(sample.start_ns, sample.end_ns) for sample in counted if not sample.error]
+    begin = min((sample.start_ns for sample in counted), default=0)
+    end = max((sample.end_ns for sample in counted), default=0)
+    within = [
+        max(0, min(last, end) - max(first, begin)) / max(last - first, 1) for first, last in done
+    ]
     return {
         "samples": samples,
-        "n_finished": fillers + sum(not sample.error for sample in counted),
+        "n_done": len(done),
+        "n_events": sum(within),
         "window_s": (end - begin) / 1e9,
     }

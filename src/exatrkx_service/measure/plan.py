@@ -11,6 +11,9 @@ import numpy as np
 from exatrkx_service.measure.load import CONTROL, OPTION, Item
 
 Event = tuple[int, int]  # number, and pass over the events
+# Of each client in a block, if there are several, so that most of its time goes to events that count:
+# before and after them each client sends one or two that do not, see ``load.take_turn``.
+EVENTS_EACH = 3
 
 
 def blocks(
@@ -26,7 +29,7 @@ def blocks(
     Args:
         events: space points by event number.
         size: number of events in a block.
-        least: the number of clients, each of which needs an event.
+        least: see ``least_events``.
         rng: for the order.
     """
     by_size = sorted(events, key=lambda event: (len(events[event]), event))
@@ -41,6 +44,13 @@ def blocks(
             ]
             rng.shuffle(block)
             yield [(int(event), int(number)) for event, number in block]
+
+
+def least_events(concurrency: int, n_events: int) -> int:
+    """The fewest events that a block may have: more than one pass only if the clients need it."""
+    if concurrency == 1:
+        return 1
+    return max(concurrency, min(EVENTS_EACH * concurrency, n_events))
 
 
 def turns(

@@ -86,7 +86,7 @@ def test_bad_values_are_named(synthetic, column, value, message):
         ("window_s", -0.5, r"column 'window_s': -0\.5 is negative \(option S0, round 1"),
         ("client_cpu_ms", np.nan, "column 'client_cpu_ms': 1 rows have no value"),
         ("disturbed", None, "column 'disturbed': 1 rows have no value"),
-        ("n_finished", 0.5, "column 'n_finished': expected integers, found float64"),
+        ("n_done", 0.5, "column 'n_done': expected integers, found float64"),
         ("others", "none", "column 'others': expected numbers, found object"),
     ],
 )

@@ -136,13 +136,13 @@ def test_a_row_for_each_block_and_arm_says_what_it_took(sizes):
     blocks = tidy_blocks([cell], "S1", 2)
     assert len(blocks) == 2 * len(cell.samples)
     assert set(blocks.arm) == {OPTION, CONTROL} and (blocks.option == "S1").all()
-    for column in ("window_s", "n_finished", "client_cpu_ms"):
+    for column in ("window_s", "n_events", "client_cpu_ms"):
         assert (blocks[column] > 0).all(), column
     assert (blocks.server_cpu_ms == 0).all()
     samples = [sample for block in cell.samples for sample in block]
     for arm, rows in blocks.groupby("arm"):
         own = [sample for sample in samples if sample.arm == arm]
-        assert rows.n_finished.sum() == len(own)
+        assert rows.n_events.sum() == len(own)
         assert rows.window_s.sum() == pytest.approx(sum(s.duration_ns for s in own) / 1e9)
     sizes = sizes.iloc[[0] * len(EVENTS)].assign(event=list(EVENTS))
     table = tidy([cell], {}, {}, sizes, option="S1", round_number=2)
@@ -159,7 +159,7 @@ def test_cpu_time_is_that_of_the_process_that_spent_it():
         taking(0)(tensors, watch, request_id)
 
     blocks = tidy_blocks([measure(1, option=burn, control=taking(0.005))], "S1", 1)
-    per_event = blocks.groupby("arm").client_cpu_ms.sum() / blocks.groupby("arm").n_finished.sum()
+    per_event = blocks.groupby("arm").client_cpu_ms.sum() / blocks.groupby("arm").n_done.sum()
     assert per_event[OPTION] > 4.9 > 4 > per_event[CONTROL]
 
 

@@ -48,7 +48,7 @@ def test_every_item_is_sent_once(concurrency, repetitions):
     for sample in samples:
         assert sample.labels_sha256 == hash_labels(np.arange(len(EVENTS[sample.event])))
         assert 0 < sum(lap.duration_ns for lap in sample.laps) < sample.duration_ns
-    assert done["n_finished"] >= len(samples)
+    assert done["n_events"] >= len(samples)
 
 
 def test_the_last_event_has_as_many_beside_it_as_the_first():
@@ -65,13 +65,33 @@ def test_the_last_event_has_as_many_beside_it_as_the_first():
         count_points(tensors, watch, request_id)
 
     done = turn(step, concurrency=3, repetitions=4)
-    assert len(done["samples"]) == 8 < done["n_finished"] + 3  # 8 are not a multiple of 3
+    assert len(done["samples"]) == 8 < done["n_events"] + 3  # 8 are not a multiple of 3
     assert seen[:9] == [3] * 9 or min(seen[1:8]) >= 2
+
+
+def test_the_first_event_that_counts_finds_the_others_at_work():
+    lock, busy, seen = threading.Lock(), set(), {}
+
+    def step(tensors, watch, request_id):
+        with lock:
+            busy.add(request_id)
+            seen[request_id] = len(busy)
+        time.sleep(0.05)
+        count_points(tensors, watch, request_id)
+        with lock:
+            busy.remove(request_id)
+
+    done = turn(step, concurrency=4, repetitions=4)
+    first = done["samples"][0]
+    assert seen[first.request_id] >= 3
+    assert done["n_done"] >= len(done["samples"]) + 4 > done["n_events"] - 3
+    spent_s = sum(sample.duration_ns for sample in done["samples"]) / 1e9
+    assert done["n_events"] / done["window_s"] == pytest.approx(4 * 8 / spent_s, rel=0.3)
 
 
 def test_one_client_sends_no_fillers():
     done = turn(count_points, concurrency=1)
-    assert done["n_finished"] == len(done["samples"]) == 6
+    assert done["n_events"] == done["n_done"] == len(done["samples"]) == 6
 
 
 def test_a_request_that_fails_is_a_sample():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exatrkx_service.measure.load import CONTROL, OPTION
-from exatrkx_service.measure.plan import block_size, blocks, turns
+from exatrkx_service.measure.plan import block_size, blocks, least_events, turns
 
 
 def sample(n_events):
@@ -34,6 +34,14 @@ def test_blocks_are_about_as_large_as_asked_for_and_keep_all_clients_busy(n_even
     for block in islice(blocks(sample(n_events), size, least, np.random.default_rng(0)), 5):
         assert len(block) >= least
         assert size / 2 - 1 <= len(block) <= max(2 * size, 2 * least, least + n_events)
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "n_events", "least"),
+    [(1, 100, 1), (2, 100, 6), (8, 100, 24), (8, 20, 20), (8, 5, 8), (64, 100, 100)],
+)
+def test_a_block_has_three_events_of_each_client_if_there_are_so_many(concurrency, n_events, least):
+    assert least_events(concurrency, n_events) == least
 
 
 def test_blocks_are_alike_in_the_sizes_of_their_events():
