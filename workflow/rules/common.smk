@@ -219,17 +219,3 @@ def stage_settings(wildcards):
         "learning_rate": train["learning_rate"][stage],
         "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
     }
-
-
-def of_baseline(name):
-    """A file of the other run's results, for the rule that needs it."""
-
-    def path(wildcards):
-        if "baseline" not in config:
-            raise WorkflowError(
-                "baseline: missing key; expected the folder of another run's results, as in "
-                "`snakemake compare --config baseline=results/before`"
-            )
-        return f"{config['baseline']}/{name}"
-
-    return path

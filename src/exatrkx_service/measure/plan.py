@@ -11,7 +11,7 @@ import numpy as np
 from exatrkx_service.measure.load import CONTROL, OPTION, Item
 
 Event = tuple[int, int]  # number, and pass over the events
-# Of each client in a block, if there are several, so that most of its time goes to events that count:
+# Of each client in a block, if there are several, so most of its time goes to those that count:
 # before and after them each client sends one or two that do not, see ``load.take_turn``.
 EVENTS_EACH = 3
 
