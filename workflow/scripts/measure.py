@@ -9,7 +9,7 @@ with logged(snakemake.log[0]) as tell:
     import pandas as pd
 
     from exatrkx_service.events.manifest import read_sample
-    from exatrkx_service.identity import INPUTS, identify, with_networks
+    from exatrkx_service.identity import INPUTS, SETTINGS, identify, with_networks
     from exatrkx_service.measure.job import measure
     from exatrkx_service.measure.provenance import write
     from exatrkx_service.options import Option
@@ -35,6 +35,6 @@ with logged(snakemake.log[0]) as tell:
             tell,
         )
     write(snakemake.output.provenance, inputs, snakemake.config, facts)
-    rows.attrs = {INPUTS: inputs, "settings": settings}
+    rows.attrs = {INPUTS: inputs, SETTINGS: settings}
     rows.to_parquet(snakemake.output.samples, index=False)
     blocks.to_parquet(snakemake.output.blocks, index=False)

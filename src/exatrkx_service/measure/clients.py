@@ -93,8 +93,8 @@ def make_ready(task: Task) -> Pipelines:
     options = {OPTION: task.option} if task.option else {}
     if task.control:
         options[CONTROL] = CONTROL_OPTION
-    # Two copies of the networks in one process differ in speed by 0.3 %, for as long as it lives. S0
-    # against itself must be the same ones.
+    # Two copies of the networks in one process differ in speed by 0.3 %, for as long as it lives.
+    # S0 against itself must be the same ones.
     loaded: dict[tuple[str, ...], Placement] = {}
     placements = {}
     for arm, option in options.items():

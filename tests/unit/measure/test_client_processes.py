@@ -8,7 +8,9 @@ import sys
 import psutil
 import pytest
 
-from exatrkx_service.measure.clients import ClientError, Task, client_processes
+from exatrkx_service.measure import clients
+from exatrkx_service.measure.clients import ClientError, Task, client_processes, make_ready
+from exatrkx_service.options import STAGES, Option
 
 # Clients that send nothing: of no option, and without a control.
 IDLE = Task(None, ".", {"threads": 1}, control=False)
@@ -80,3 +82,19 @@ def test_ctrl_c_is_left_to_the_owner():
         (pid,) = crew.pids(1)
         os.kill(pid, signal.SIGINT)
         assert [share.samples for share in crew.turn(1, [], "t", lambda: None)] == [[]]
+
+
+@pytest.mark.parametrize(("served", "copies"), [((), 1), (STAGES, 2)])
+def test_s0_against_itself_is_the_same_loaded_networks(monkeypatch, tmp_path, served, copies):
+    loaded = []
+
+    class Placement:
+        def __init__(self, option, *where):
+            loaded.append(self)
+
+        def pipeline(self, client):
+            return self
+
+    monkeypatch.setattr(clients, "Placement", Placement)
+    by_arm, _ = make_ready(Task(Option("X", "stages", served), tmp_path, {}))()
+    assert len(loaded) == copies == len(set(by_arm.values())) and len(by_arm) == 2
