@@ -76,7 +76,7 @@ def invalid_cells(
     reasons: dict[Cell, list[str]] = {}
     for cell, samples in total_rows(timings).groupby(CELL):
         failed = samples[samples.status == "failed"]
-        # Events that only keep the clients busy have no samples, but may fail.
+        # The blocks count them as well; no failure must be lost with its sample.
         n_failed = max(len(failed), int(failures.get(cell, 0)))
         found = []
         if n_failed:

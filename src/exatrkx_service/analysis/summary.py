@@ -122,7 +122,7 @@ def _estimates(means: pd.DataFrame, confidence_level: float) -> dict[str, float]
 
 def _rates(blocks: pd.DataFrame) -> dict[str, float]:
     """Of the blocks of one arm: events per second, CPU time per event done [ms]."""
-    events, done, window = (blocks[key].sum() for key in ("n_events", "n_done", "window_s"))
+    events, done, window = (blocks[key].sum() for key in ("n_in_window", "n_done", "window_s"))
     return {
         "throughput_evt_s": events / window if window else np.nan,
         **{

@@ -32,7 +32,7 @@ COLUMNS = [
     *("status", "error", "labels_sha256"),
 ]
 BLOCK_COLUMNS = [
-    *(*BLOCK, "arm", "start_ns", "window_s", "n_events", "n_done", "n_failed"),
+    *(*BLOCK, "arm", "start_ns", "window_s", "n_in_window", "n_done", "n_failed"),
     *("client_cpu_ms", "server_cpu_ms", "others", "steal", "throttled"),
     *("switches_per_s", "mhz", "disturbed"),
 ]
@@ -152,7 +152,7 @@ def check_blocks(blocks: pd.DataFrame, source: str) -> None:
             unknown; a number is negative; a row occurs twice.
     """
     _check_columns(blocks, BLOCK_COLUMNS, source)
-    for column in ("window_s", "n_events", "n_done", "n_failed", *_FLOATS):
+    for column in ("window_s", "n_in_window", "n_done", "n_failed", *_FLOATS):
         negative = blocks[blocks[column] < 0]
         if len(negative):
             row = negative.iloc[0]
@@ -252,7 +252,7 @@ def _check_columns(frame: pd.DataFrame, columns: Sequence[str], source: str) -> 
         missing = int(frame[column].isna().sum())
         if missing:
             raise TimingsError(f"{source}: column '{column}': {missing} rows have no value")
-        numbers = column in (*_FLOATS, "window_s", "n_events")
+        numbers = column in (*_FLOATS, "window_s", "n_in_window")
         fits = (is_numeric_dtype if numbers else is_integer_dtype)(frame[column])
         if column not in _TEXT and not fits:
             raise TimingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,24 @@ class Placement:
         option: the service option.
         model_repository: folder that holds the exported networks.
         parameters: the ``pipeline`` section of the configuration.
+        loaded: stages that are loaded already, by name; the others are added to it.
     """
 
-    def __init__(self, option: Option, model_repository: Path, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        option: Option,
+        model_repository: Path,
+        parameters: dict[str, Any],
+        loaded: dict[str, Callable[..., Any]] | None = None,
+    ) -> None:
         self.option = option
-        self.local = {
-            stage: make_stage(stage, model_repository, parameters)
-            for stage in STAGES
-            if stage not in option.served
-        }
+        loaded = {} if loaded is None else loaded
+        self.local = {}
+        for stage in STAGES:
+            if stage not in option.served:
+                if stage not in loaded:
+                    loaded[stage] = make_stage(stage, model_repository, parameters)
+                self.local[stage] = loaded[stage]
 
     def pipeline(self, client: Client | None) -> Pipeline:
         """The pipeline of one client.

@@ -32,7 +32,7 @@ class Cell:
         control_ms: of the same blocks, the mean of the control.
         ended_early: why; empty if it was not.
         reached: whether the cost is known to the precision that was asked for.
-        seconds: time between the first block and the end of the last one [s].
+        seconds: time of all blocks [s].
         client_pss_mib, server_pss_mib: the most after any block; None where it can't be read [MiB].
     """
 
@@ -108,12 +108,14 @@ class Measuring:
         """Measures one cell until its cost is known, or its time is up; see ``_is_done``."""
         cell = Cell(concurrency)
         rng = np.random.default_rng(seed)
-        size = self._size(concurrency, rng)
-        began = time.monotonic()
-        for block in blocks(self.events, size, least_events(concurrency, len(self.events)), rng):
+        seconds = self._seconds_per_event(concurrency, rng)
+        size = block_size(seconds, self.plan["block_s"])
+        affordable = self.plan["max_seconds"] / self.plan["min_blocks"] / seconds
+        for block in blocks(self.events, size, least_events(concurrency, affordable), rng):
+            began = time.monotonic()
             self._block(cell, block, rng)
+            cell.seconds += time.monotonic() - began
             self._memory(cell)
-            cell.seconds = time.monotonic() - began
             if cell.n_failed:
                 cell.ended_early = self._why(cell)
                 break
@@ -121,19 +123,20 @@ class Measuring:
                 break
         return cell
 
-    def _size(self, concurrency: int, rng: np.random.Generator) -> int:
-        """Events per block, from a short one that is not recorded."""
+    def _seconds_per_event(self, concurrency: int, rng: np.random.Generator) -> float:
+        """Time of an event, of each arm once, from a short block that is not recorded [s]."""
         few = next(blocks(self.events, max(4, 2 * concurrency), concurrency, rng))
         seconds = 0.0
         for number, (_, items) in enumerate(turns(few, concurrency, rng)):
             tag = f"first/c{concurrency}/{number}"
             began = time.monotonic()
             done = result(self.crew.turn(concurrency, items, tag, self.check))
-            # Without the fillers, unless there was nothing else.
-            seconds += done["window_s"] or time.monotonic() - began
+            rate = done["n_in_window"] / done["window_s"] if done["window_s"] else 0
+            # If all of them failed there is no rate.
+            seconds += len(items) / rate if rate else time.monotonic() - began
             if any(sample.timed_out for sample in done["samples"]):
                 self.drain()
-        return block_size(seconds, len(few), self.plan["block_s"])
+        return max(seconds / len(few), 1e-9)
 
     def _block(self, cell: Cell, block: list[tuple[int, int]], rng: np.random.Generator) -> None:
         number, c = len(cell.samples), cell.concurrency
@@ -205,7 +208,7 @@ def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, A
     return {
         "start_ns": min((sample.start_ns for sample in samples), default=0),
         "window_s": done["window_s"],
-        "n_events": done["n_events"],
+        "n_in_window": done["n_in_window"],
         "n_done": done["n_done"],
         "n_failed": sum(bool(sample.error) for sample in samples),
         "client_cpu_ms": client_ns / 1e6,
@@ -219,7 +222,7 @@ def _row_of_one(arm: str, samples: Sequence[Sample], server_ns: int) -> dict[str
     n_done = sum(not sample.error for sample in own)
     done = {
         "samples": own,
-        "n_events": n_done,
+        "n_in_window": n_done,
         "n_done": n_done,
         "window_s": sum(sample.duration_ns for sample in own) / 1e9,
     }

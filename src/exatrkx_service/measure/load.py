@@ -225,6 +225,8 @@ def take_turn(
             found.append(labels)
         if sample.timed_out:
             counters.halt()
+        elif sample.error and number >= len(items):
+            break  # it is not wanted to fail again and again while others are waited for
     for sample, labels in zip(share.samples, found, strict=True):
         if labels is not None:
             sample.labels_sha256 = hash_labels(labels)
@@ -236,7 +238,7 @@ def result(shares: Sequence[Share]) -> dict[str, Any]:
 
     Returns:
         ``samples``; ``n_done``, the number of all events that were done, fillers too; ``window_s``,
-        from the first start to the last end of an event that counts; and ``n_events``, how many
+        from the first start to the last end of an event that counts; and ``n_in_window``, how many
         were done in that window: those that were under way at either end of it, by the share of
         their time that lies in it.
     """
@@ -252,6 +254,6 @@ def result(shares: Sequence[Share]) -> dict[str, Any]:
     return {
         "samples": samples,
         "n_done": len(done),
-        "n_events": sum(within),
+        "n_in_window": sum(within),
         "window_s": (end - begin) / 1e9,
     }

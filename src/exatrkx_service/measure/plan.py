@@ -46,11 +46,17 @@ def blocks(
             yield [(int(event), int(number)) for event, number in block]
 
 
-def least_events(concurrency: int, n_events: int) -> int:
-    """The fewest events that a block may have: more than one pass only if the clients need it."""
+def least_events(concurrency: int, affordable: float) -> int:
+    """The fewest events that a block may have.
+
+    Args:
+        concurrency: number of clients; each needs an event at least, and better ``EVENTS_EACH``.
+        affordable: so many that ``measure.min_blocks`` blocks of them fit into
+            ``measure.max_seconds``.
+    """
     if concurrency == 1:
         return 1
-    return max(concurrency, min(EVENTS_EACH * concurrency, n_events))
+    return max(concurrency, min(EVENTS_EACH * concurrency, int(affordable)))
 
 
 def turns(
@@ -68,12 +74,11 @@ def turns(
     return [(str(a), [Item(str(a), *event) for event in block]) for a in rng.permutation(arms)]
 
 
-def block_size(seconds: float, n_measured: int, block_s: float) -> int:
-    """Number of events in a block, both arms of which take about ``block_s`` together.
+def block_size(seconds_per_event: float, block_s: float) -> int:
+    """Number of events that count in a block, if both arms take about ``block_s`` for them.
 
     Args:
-        seconds: that both arms took for ``n_measured`` events each [s].
-        n_measured: events of each arm.
+        seconds_per_event: that an event takes, of each arm once [s].
         block_s: see ``measure.block_s`` [s].
     """
-    return max(1, round(n_measured * block_s / max(seconds, 1e-9)))
+    return max(1, round(block_s / max(seconds_per_event, 1e-9)))

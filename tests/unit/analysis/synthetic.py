@@ -130,7 +130,7 @@ def make_blocks(timings: pd.DataFrame) -> pd.DataFrame:
         start_ns=("start_ns", "min"),
         end_ns=("end_ns", "max"),
         busy_ns=("duration_ns", "sum"),
-        n_events=("ok", "sum"),
+        n_in_window=("ok", "sum"),
         n=("ok", "size"),
         served=("served", "first"),
     )
@@ -138,8 +138,8 @@ def make_blocks(timings: pd.DataFrame) -> pd.DataFrame:
     busy_ms = blocks.busy_ns / 1e6
     return blocks.assign(
         window_s=window_ns / 1e9,
-        n_done=blocks.n_events,
-        n_failed=blocks.n - blocks.n_events,
+        n_done=blocks.n_in_window,
+        n_failed=blocks.n - blocks.n_in_window,
         client_cpu_ms=busy_ms.where(~blocks.served, 0.2 * busy_ms),
         server_cpu_ms=(0.7 * busy_ms).where(blocks.served, 0.0),
         others=0.02,

@@ -117,12 +117,13 @@ def test_a_failure_ends_the_cell_with_its_block():
     assert failed == {OPTION: cell.n_failed, CONTROL: 0}
 
 
-def test_nothing_more_is_measured_before_the_server_has_done_what_timed_out():
+@pytest.mark.parametrize("filler", [True, False])
+def test_nothing_more_is_measured_before_the_server_has_done_what_timed_out(filler):
     drained = []
     lost = threading.Event()
 
     def step(tensors, watch, request_id):
-        if "/b0/" in request_id and not lost.is_set():
+        if "/b0/" in request_id and ("/f" in request_id) == filler and not lost.is_set():
             lost.set()
             raise RequestTimeout("gnn: no answer")
         taking(0.001)(tensors, watch, request_id)
@@ -136,13 +137,13 @@ def test_a_row_for_each_block_and_arm_says_what_it_took(sizes):
     blocks = tidy_blocks([cell], "S1", 2)
     assert len(blocks) == 2 * len(cell.samples)
     assert set(blocks.arm) == {OPTION, CONTROL} and (blocks.option == "S1").all()
-    for column in ("window_s", "n_events", "client_cpu_ms"):
+    for column in ("window_s", "n_in_window", "client_cpu_ms"):
         assert (blocks[column] > 0).all(), column
     assert (blocks.server_cpu_ms == 0).all()
     samples = [sample for block in cell.samples for sample in block]
     for arm, rows in blocks.groupby("arm"):
         own = [sample for sample in samples if sample.arm == arm]
-        assert rows.n_events.sum() == len(own)
+        assert rows.n_in_window.sum() == len(own)
         assert rows.window_s.sum() == pytest.approx(sum(s.duration_ns for s in own) / 1e9)
     sizes = sizes.iloc[[0] * len(EVENTS)].assign(event=list(EVENTS))
     table = tidy([cell], {}, {}, sizes, option="S1", round_number=2)

@@ -8,8 +8,9 @@ import sys
 import psutil
 import pytest
 
-from exatrkx_service.measure import clients
+from exatrkx_service.client import placement
 from exatrkx_service.measure.clients import ClientError, Task, client_processes, make_ready
+from exatrkx_service.measure.load import CONTROL, OPTION
 from exatrkx_service.options import STAGES, Option
 
 # Clients that send nothing: of no option, and without a control.
@@ -84,17 +85,17 @@ def test_ctrl_c_is_left_to_the_owner():
         assert [share.samples for share in crew.turn(1, [], "t", lambda: None)] == [[]]
 
 
-@pytest.mark.parametrize(("served", "copies"), [((), 1), (STAGES, 2)])
-def test_s0_against_itself_is_the_same_loaded_networks(monkeypatch, tmp_path, served, copies):
-    loaded = []
+@pytest.mark.parametrize("served", [(), ("building",), STAGES])
+def test_the_option_and_its_control_use_the_same_loaded_stages(monkeypatch, tmp_path, served):
+    made = []
 
-    class Placement:
-        def __init__(self, option, *where):
-            loaded.append(self)
+    def make_stage(stage, *where):
+        made.append(stage)
+        return object()
 
-        def pipeline(self, client):
-            return self
-
-    monkeypatch.setattr(clients, "Placement", Placement)
+    monkeypatch.setattr(placement, "make_stage", make_stage)
     by_arm, _ = make_ready(Task(Option("X", "stages", served), tmp_path, {}))()
-    assert len(loaded) == copies == len(set(by_arm.values())) and len(by_arm) == 2
+    assert sorted(made) == sorted(STAGES) and len(by_arm) == 2
+    option, control = (by_arm[arm].steps for arm in (OPTION, CONTROL))
+    for one, other in zip(option, control, strict=True):
+        assert other.function and (other.stage in served or one.function is other.function)

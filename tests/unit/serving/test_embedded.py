@@ -110,7 +110,7 @@ def test_serves_the_labeling_of_the_configuration(repository, settings, config, 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_each_client_has_a_connection_of_its_own(repository, settings, config, tmp_path, protocol):
     with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
-        port = int((server.url(protocol)).split(":")[1])
+        port = int(server.url(protocol).split(":")[1])
         pairs = [labeling_step(server, protocol) for _ in range(4)]
         for i, (_, step) in enumerate(pairs):
             step(tensors(4, [[0], [1]]), Stopwatch(), str(i))

@@ -76,7 +76,7 @@ def throughput_vs_concurrency(
     width = []
     for row in valid.itertuples():
         rows = own[row.option, row.concurrency]
-        residuals = rows.n_events - row.throughput_evt_s * rows.window_s
+        residuals = rows.n_in_window - row.throughput_evt_s * rows.window_s
         width.append(half_width(plain_mean(residuals / rows.window_s.mean(), confidence_level)))
     bars = np.nan_to_num(np.array([width, width]))
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
