@@ -164,6 +164,19 @@ def test_cpu_time_is_that_of_the_process_that_spent_it():
     assert per_event[OPTION] > 4.9 > 4 > per_event[CONTROL]
 
 
+def test_cpu_time_is_shared_by_all_events_that_were_done_not_by_those_that_count():
+    def burn(tensors, watch, request_id):
+        end = time.thread_time() + 0.005
+        while time.thread_time() < end:
+            pass
+        taking(0)(tensors, watch, request_id)
+
+    blocks = tidy_blocks([measure(2, option=burn)], "S1", 1)
+    rows = blocks[blocks.arm == OPTION]
+    assert 4.9 < rows.client_cpu_ms.sum() / rows.n_done.sum() < 6.5
+    assert (rows.n_done >= 6 + 2).all()
+
+
 def test_the_cpu_time_of_a_server_elsewhere_is_not_known():
     assert tidy_blocks([measure(1, server_pids=None)], "S1", 1).server_cpu_ms.isna().all()
 

@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.remote import RequestTimeout
 from exatrkx_service.measure.clients import client_threads
-from exatrkx_service.measure.load import CONTROL, OPTION, Item, hash_labels, result
+from exatrkx_service.measure.load import CONTROL, OPTION, Item, Share, hash_labels, result
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.signals import signals_as_exit
 
@@ -88,6 +88,12 @@ def test_the_first_event_that_counts_finds_the_others_at_work():
     assert done["n_done"] >= len(done["samples"]) + 4
     spent_s = sum(sample.duration_ns for sample in done["samples"]) / 1e9
     assert done["n_in_window"] / done["window_s"] == pytest.approx(4 * 8 / spent_s, rel=0.3)
+
+
+def test_a_turn_that_ended_before_anything_counted_has_no_rate():
+    done = result([Share(fillers=[(10, 20)]), Share()])
+    assert (done["samples"], done["n_done"]) == ([], 1)
+    assert done["n_in_window"] == done["window_s"] == 0
 
 
 def test_one_client_sends_no_fillers():
