@@ -26,7 +26,7 @@ test: $(STAMP)  ## all tests, with those of format and lint
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-runs test-slurm test-units
 
 test-runs: $(STAMP)  ## tests that run the workflow here
-	@$(PYTEST) tests/workflow tests/hostile tests/browser
+	@$(PYTEST) tests/browser tests/hostile tests/workflow
 
 test-slurm: $(STAMP)  ## tests on a real Slurm, which they bring up here; as root, see README
 	@$(PYTEST) tests/slurm
