@@ -41,11 +41,11 @@ def test_http_serves_several_clients_as_grpc_does(small):
 
 @pytest.mark.parametrize("name", ["S3", "S4", "S5"])
 def test_every_instance_is_warm_before_the_clock_starts(small, name):
-    small.config["server"]["instances"] = 2
+    small.config["server"]["instances"] = 3
     small.config["measure"]["warmup_events"] = 1
     _, _, facts = small.run(name)
     stages = {"S3": 5, "S4": 5, "S5": 1}[name]
-    assert len(facts["processes"]) == 2 * stages
+    assert len(facts["processes"]) == 3 * stages
     assert facts["cold_processes"] == []
 
 

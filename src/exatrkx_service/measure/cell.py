@@ -136,7 +136,7 @@ class Measuring:
             seconds += len(items) / rate if rate else time.monotonic() - began
             if any(sample.timed_out for sample in done["samples"]):
                 self.drain()
-        return max(seconds / len(few), 1e-9)
+        return seconds / len(few)
 
     def _block(self, cell: Cell, block: list[tuple[int, int]], rng: np.random.Generator) -> None:
         number, c = len(cell.samples), cell.concurrency

@@ -70,8 +70,11 @@ class FirstRequests:
                 sweeps = sweep_until_warm(lambda number: self._sweep(pipeline, number, events))
 
         in_threads(alone, 1, self.check)
-        for model in sorted(model for model, count in instances.items() if count > 1):
-            self._warm_instances(model, instances[model], events)
+        several = {model: count for model, count in sorted(instances.items()) if count > 1}
+        if several:
+            placement = self._steps_alone(events)
+            for model, count in several.items():
+                self._warm_instances(placement, model, count)
         return sweeps
 
     @contextlib.contextmanager
@@ -101,28 +104,32 @@ class FirstRequests:
                 )
             self.tensors[event] = found
 
-    def _warm_instances(self, model: str, instances: int, events: Mapping[int, np.ndarray]) -> None:
+    def _steps_alone(self, events: Mapping[int, np.ndarray]) -> Placement:
+        """Places each model in a step of its own; what that takes is in ``tensors`` then."""
+        if self.option.mode == "fused":
+            return self.placement
+        placement = Placement(Option(self.option.name, "stages", STAGES), self.repository, {})
+        if self.option.mode == "ensemble":
+            # The ensemble gives the labels alone; its steps take what is between.
+            with self._connection() as client:
+                pipeline = placement.pipeline(client)
+                for event, space_points in events.items():
+                    self.tensors[event] = pipeline(space_points, request_id=f"warmup/{event}")
+        return placement
+
+    def _warm_instances(self, placement: Placement, model: str, instances: int) -> None:
         """Sends each event to all instances of a model at the same moment.
 
         Twice as many requests as instances, so that none idles where one is done at once.
         """
-        stages = Placement(Option(self.option.name, "stages", STAGES), self.repository, {})
-        whole = self.option.mode == "fused"
 
         def send(number: int, sweep: int) -> None:
             with self._connection() as client:
-                steps = (self.placement if whole else stages).pipeline(client).steps
+                steps = placement.pipeline(client).steps
                 step = next(step for step in steps if step.model == model)
-                for event in events:
-                    tensors = dict(self.tensors[event])
-                    step(tensors, Stopwatch(), f"warmup/{sweep}/{number}/{event}")
+                for event, tensors in self.tensors.items():
+                    step(dict(tensors), Stopwatch(), f"warmup/{sweep}/{number}/{event}")
 
-        if self.option.mode == "ensemble":
-            # The ensemble gives the labels alone; its steps take what is between.
-            with self._connection() as client:
-                for event, space_points in events.items():
-                    found = stages.pipeline(client)(space_points, request_id=f"warmup/{event}")
-                    self.tensors[event] = found
         sweep_until_warm(
             lambda sweep: in_threads(partial(send, sweep=sweep), 2 * instances, self.check)
         )

@@ -40,7 +40,8 @@ def measure_floor(
 
     Returns:
         Per served stage and number of clients: ``stage``, ``clients``, ``input_bytes``,
-        ``output_bytes``, ``p50_ms`` and ``rate_evt_s``, requests finished per second.
+        ``output_bytes``, ``p50_ms`` and ``rate_evt_s``, requests finished per second; None
+        where the clients did not meet.
 
     Raises:
         ServerError: the server died, or a request failed.
