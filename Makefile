@@ -25,7 +25,6 @@ smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
 test: $(STAMP)  ## all tests, with those of format and lint
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-runs test-slurm test-units
 
-# In this order: tests/workflow changes the smoke run, which tests/hostile copies.
 test-runs: $(STAMP)  ## tests that run the workflow here
 	@$(PYTEST) tests/browser tests/hostile tests/workflow
 

@@ -46,7 +46,7 @@ class Checkout:
             if source.is_dir():
                 shutil.copytree(source, target, ignore=IGNORE)
             else:
-                shutil.copy(source, target)
+                shutil.copy2(source, target)  # with its time, as the folders
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,8 +100,28 @@ def make_checkout(tmp_path_factory, root):
 
 
 @pytest.fixture(scope="session")
-def smoke(make_checkout):
-    """A checkout in which the smoke configuration has been run."""
+def first_smoke(make_checkout):
+    """A checkout in which the smoke configuration has been run; it stays as it is."""
     checkout = make_checkout()
     checkout.output = checkout.run("--configfile", "config/smoke.yaml")
     return checkout
+
+
+@pytest.fixture(scope="session")
+def copy_of_smoke(first_smoke, make_checkout):
+    """Makes a checkout with the results of that run, and Snakemake's records of it."""
+
+    def copy():
+        checkout = make_checkout()
+        for name in ("results", ".snakemake"):
+            shutil.copytree(first_smoke.folder / name, checkout.folder / name)
+        checkout.output = first_smoke.output
+        return checkout
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def smoke(copy_of_smoke):
+    """A checkout in which the smoke configuration has been run, and tests run it again."""
+    return copy_of_smoke()

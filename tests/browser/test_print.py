@@ -13,7 +13,7 @@ def report(request):
     """The report's file."""
     if reason := problem():
         pytest.skip(reason)
-    return request.getfixturevalue("smoke").folder / "results" / "smoke" / "report.html"
+    return request.getfixturevalue("first_smoke").folder / "results" / "smoke" / "report.html"
 
 
 @pytest.fixture(scope="module")

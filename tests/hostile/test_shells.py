@@ -48,16 +48,17 @@ def noisy(make_checkout, tmp_path_factory):
     return checkout
 
 
-def test_the_events_and_the_tracks_are_the_same(noisy, smoke):
+def test_the_events_and_the_tracks_are_the_same(noisy, first_smoke):
     def hashes(checkout):
         folder = checkout.folder / "results/smoke/events/benchmark"
         manifests = [json.loads(path.read_text()) for path in folder.glob("*.json")]
         return {e: files for manifest in manifests for e, files in manifest["events"].items()}
 
-    assert hashes(noisy) == hashes(smoke)
+    assert hashes(noisy) == hashes(first_smoke)
     for name in ("reference.parquet", "exatrkx/tracks.parquet", "baseline/tracks.parquet"):
         one, other = (
-            pd.read_parquet(checkout.folder / "results/smoke" / name) for checkout in (noisy, smoke)
+            pd.read_parquet(checkout.folder / "results/smoke" / name)
+            for checkout in (noisy, first_smoke)
         )
         pd.testing.assert_frame_equal(one, other)
 
@@ -86,14 +87,13 @@ def test_what_was_taken_away_is_recorded(noisy):
     assert not [name for name, version in software.items() if " from " in version]
 
 
-def test_the_figures_are_the_same(noisy, smoke):
+def test_the_figures_are_the_same(noisy, first_smoke):
     for name in ("event_display", "efficiency"):
         one, other = (
             (checkout.folder / "results/smoke/figures" / f"{name}.png").read_bytes()
-            for checkout in (noisy, smoke)
+            for checkout in (noisy, first_smoke)
         )
-        assert (one == other) == (name == "event_display" or one == other)
-        assert b"matplotlib" in one.lower() or one.startswith(b"\x89PNG")
+        assert one == other, name
 
 
 def test_it_can_be_started_from_another_folder(checkout, tmp_path):

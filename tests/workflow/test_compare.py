@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from exatrkx_service.analysis.comparison import provenance_differences
+from exatrkx_service.analysis.table import read_table
 
 OPTIONS = {"S1": None, "S2": None, "S3": None, "S4": None}
 
@@ -33,10 +34,10 @@ def test_two_runs_are_compared(runs):
         "compare", *runs.arguments, "after.yaml", "--config", "baseline=results/before"
     )
     folder = runs.folder / "results" / "after" / "compare"
-    table = pd.read_csv(folder / "changes.csv")
+    table = read_table(folder / "changes.csv")
     assert table.option.tolist() == ["S0", "S5"] and table.concurrency.tolist() == [1, 1]
     for name in ("before", "after"):
-        summary = pd.read_csv(runs.folder / "results" / name / "summary.csv")
+        summary = read_table(runs.folder / "results" / name / "summary.csv")
         prefix = {"before": "baseline_", "after": ""}[name]
         for column in ("mean_ms", "cost_ms", "verdict"):
             assert table[f"{prefix}{column}"].equals(summary[column])

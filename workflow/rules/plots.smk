@@ -1,7 +1,9 @@
 # Figures and the report, from tables and samples that exist.
 
 
-# A rule per figure: a caption's name cannot hold a wildcard.
+# A rule per figure: a caption's name cannot hold a wildcard. On a cluster they are one job together,
+# with the report: each takes seconds, and would wait in the queue like the others. How many of them
+# run side by side, the profile's resource `in_group` says.
 for figure, category in FIGURES.items():
 
     rule:
@@ -22,12 +24,15 @@ for figure, category in FIGURES.items():
             pdf=f"{RESULTS}/figures/{figure}.pdf",
         log:
             f"{RESULTS}/logs/plots/{figure}.log",
+        group:
+            "figures"
         conda:
             ENVIRONMENT
         threads: 1
         resources:
             mem_mb=2000,
-            runtime=10,
+            runtime=5,
+            in_group=1,
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],
@@ -64,12 +69,15 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
+    group:
+        "figures"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
+        in_group=1,
     params:
         code=code_digest(ANALYSIS_CODE),
     message:

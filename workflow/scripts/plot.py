@@ -6,11 +6,9 @@ with logged(snakemake.log[0]):
     import inspect
     from pathlib import Path
 
-    import pandas as pd
-
     from exatrkx_service.analysis import figures
     from exatrkx_service.analysis.cells import comparable
-    from exatrkx_service.analysis.table import read_summary
+    from exatrkx_service.analysis.table import read_summary, read_table
     from exatrkx_service.analysis.timings import kept_blocks, read_blocks, read_timings
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.tracking import read_tracks, read_truth
@@ -18,7 +16,7 @@ with logged(snakemake.log[0]):
     draw = getattr(figures, snakemake.params.figure)
     wanted = inspect.signature(draw).parameters
     given = {
-        name: pd.read_csv(snakemake.input[name])
+        name: read_table(snakemake.input[name])
         for name in ("breakdown", "cost", "physics")
         if name in wanted
     }

@@ -6,20 +6,18 @@ with logged(snakemake.log[0]):
     import json
     from pathlib import Path
 
-    import pandas as pd
-
     from exatrkx_service.analysis.report import render
-    from exatrkx_service.analysis.table import read_summary
+    from exatrkx_service.analysis.table import read_summary, read_table
     from exatrkx_service.analysis.timings import read_blocks
 
     provenance = json.loads(Path(snakemake.input.provenance).read_text())
     page = render(
         read_summary(snakemake.input.summary),
-        pd.read_csv(snakemake.input.breakdown),
+        read_table(snakemake.input.breakdown),
         {Path(path).stem: Path(path) for path in snakemake.input.figures},
         {Path(path).stem: Path(path) for path in snakemake.input.captions},
         provenance,
-        physics=pd.read_csv(snakemake.input.physics),
+        physics=read_table(snakemake.input.physics),
         blocks=read_blocks(snakemake.input.blocks),
         config=snakemake.config,
         unattributed=provenance["unattributed"],

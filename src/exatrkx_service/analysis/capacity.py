@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from exatrkx_service.analysis.checks import check_files
+from exatrkx_service.analysis.table import read_table
 from exatrkx_service.options import natural_key
 
 CAPACITY_COLUMNS = (
@@ -47,21 +48,16 @@ def capacity_table(provenance: Iterable[Path | str]) -> pd.DataFrame:
 
 def rates_table(files: Iterable[Path | str]) -> pd.DataFrame:
     """The rates of all options, see ``measure.trial.Trial.row``: one row per option and rate."""
-    table = pd.concat([_read(path) for path in files], ignore_index=True)
+    table = pd.concat([read_table(path) for path in files], ignore_index=True)
     order = table.option.map(natural_key)
     return table.iloc[sorted(table.index, key=lambda i: (order[i], table.rate_evt_s[i]))]
 
 
 def read_capacity(path: Path | str) -> pd.DataFrame:
     """Reads ``capacity.csv``; a reason that is empty is no missing one."""
-    return _read(path).fillna({"reason": ""})
+    return read_table(path).fillna({"reason": ""})
 
 
 def read_rates(path: Path | str) -> pd.DataFrame:
     """Reads ``capacity_rates.csv``; likewise."""
-    return _read(path).fillna({"disturbed": "", "problem": ""})
-
-
-def _read(path: Path | str) -> pd.DataFrame:
-    # To the last bit, for rates are looked up by their values.
-    return pd.read_csv(path, float_precision="round_trip")
+    return read_table(path).fillna({"disturbed": "", "problem": ""})

@@ -1,10 +1,12 @@
 """Two runs compared: which costs changed beyond their interval, and what else is different.
 
 Times of two runs that are minutes apart can't be compared: a machine drifts by more than most
-changes. A cost can, for each run measured it against its own control within the same seconds. So a
-cell is judged by its cost. Beside it stands the mean over the control's mean, in which a machine
-that is slower as a whole drops out. What slows down S0 as much as an option is in neither: it shows
-in the mean of the control alone, together with the drift of the machine.
+changes. A cost can, for each run measured it against its own control within the same seconds. But a
+machine that is slower as a whole computes for longer in what a server adds as well. That drops out
+of the slowdown, the cost over the control's time, which in turn changes with the machine where a
+server adds a wait that does not depend on it. So a cell has changed where both did. What slows down
+S0 as much as an option is in neither: it shows in the mean of the control alone, together with the
+drift of the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.analysis.cells import INVALID, STABLE, clients
-from exatrkx_service.analysis.summary import sort_options
+from exatrkx_service.analysis.summary import SLOWDOWN, sort_options
 from exatrkx_service.analysis.table import number, read_summary
 from exatrkx_service.analysis.timings import BASELINE, CELL
 from exatrkx_service.identity import flatten
@@ -26,14 +28,16 @@ from exatrkx_service.identity import flatten
 SLOWER, FASTER, NO_CHANGE, NOT_KNOWN = "slower", "faster", "no change", "not known"
 ONLY_HERE, ONLY_BASELINE = "only here", "only in the baseline"
 _VALUES = [
-    *("mean_ms", "control_ms", "slowdown_vs_S0", "throughput_evt_s"),
-    *("cost_ms", "cost_low_ms", "cost_high_ms", "verdict"),
+    *("mean_ms", "control_ms", "throughput_evt_s", "cost_ms", "cost_low_ms", "cost_high_ms"),
+    *(*SLOWDOWN, "verdict"),
 ]
 _OF_BASELINE = [f"baseline_{name}" for name in _VALUES]
+_DIFFERENCE_MS = ["difference_ms", "difference_low_ms", "difference_high_ms"]
+_DIFFERENCE_SLOWDOWN = [f"difference_slowdown{part}" for part in ("", "_low", "_high")]
 CHANGES_COLUMNS = [
     *CELL,
     *(name for pair in zip(_OF_BASELINE, _VALUES, strict=True) for name in pair),
-    *("difference_ms", "difference_low_ms", "difference_high_ms", "changed"),
+    *(*_DIFFERENCE_MS, *_DIFFERENCE_SLOWDOWN, "changed"),
 ]
 DIFFERENCES_COLUMNS = ["key", "baseline", "here"]
 # The order in which differences of the provenance are shown; others come after these.
@@ -80,9 +84,9 @@ def read_run(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
 def changes(baseline: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
     """What changed from one run to another, per option and concurrency.
 
-    The interval of a difference has the half-widths of both costs, added in quadrature: the runs
-    are independent. With the level at which they were made, 0.95 unless changed, 1 in 20 cells in
-    which nothing changed lies beyond it.
+    The interval of a difference has the half-widths of both runs, added in quadrature: they are
+    independent. With the level at which they were made, 0.95 unless changed, at most 1 in 20 cells
+    in which nothing changed lies beyond it.
 
     Args:
         baseline: the summary of the run that is compared with, see ``summary.summarise``.
@@ -90,8 +94,9 @@ def changes(baseline: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``CHANGES_COLUMNS``, as results/README.md describes them; ``changed`` is
-        ``slower``, ``faster``, ``no change``, ``only here``, ``only in the baseline``, ``invalid``
-        (in one of them) or ``not known`` (a cost without an interval).
+        ``slower`` or ``faster`` (cost and slowdown, both beyond their intervals), ``no change``,
+        ``only here``, ``only in the baseline``, ``invalid`` (in one of them) or ``not known`` (a
+        cost without an interval).
     """
     columns = [*CELL, *_VALUES]
     table = here[columns].merge(
@@ -101,22 +106,21 @@ def changes(baseline: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
         validate="one_to_one",
         indicator="where",
     )
-    difference = table.cost_ms - table.baseline_cost_ms
-    half = np.hypot(
-        table.cost_high_ms - table.cost_low_ms,
-        table.baseline_cost_high_ms - table.baseline_cost_low_ms,
-    ).div(2)
-    table = table.assign(
-        difference_ms=difference,
-        difference_low_ms=difference - half,
-        difference_high_ms=difference + half,
-    )
+    for names, found in (
+        (["cost_ms", "cost_low_ms", "cost_high_ms"], _DIFFERENCE_MS),
+        (SLOWDOWN, _DIFFERENCE_SLOWDOWN),
+    ):
+        value, low, high = (table[name] for name in names)
+        then, then_low, then_high = (table[f"baseline_{name}"] for name in names)
+        half = np.hypot(high - low, then_high - then_low) / 2
+        for name, shift in zip(found, (0, -half, half), strict=True):
+            table[name] = value - then + shift
     cases = [
         (table["where"] == "left_only", ONLY_HERE),
         (table["where"] == "right_only", ONLY_BASELINE),
         ((table.verdict == INVALID) | (table.baseline_verdict == INVALID), INVALID),
-        (table.difference_low_ms > 0, SLOWER),
-        (table.difference_high_ms < 0, FASTER),
+        ((table.difference_low_ms > 0) & (table.difference_slowdown_low > 0), SLOWER),
+        ((table.difference_high_ms < 0) & (table.difference_slowdown_high < 0), FASTER),
         (half.isna(), NOT_KNOWN),
     ]
     table["changed"] = np.select(*map(list, zip(*cases, strict=True)), default=NO_CHANGE)
@@ -195,13 +199,13 @@ def _short(text: str, key: str) -> str:
 
 
 def _change(row: Any) -> str:
-    half = (row.difference_high_ms - row.difference_low_ms) / 2
+    half = (row.difference_slowdown_high - row.difference_slowdown_low) / 2
     unstable = "" if row.verdict == row.baseline_verdict == STABLE else ", not stable"
     return (
         f"{row.option}, {clients(row.concurrency)}: {row.changed} by "
-        f"{abs(row.difference_ms):.2f} ± {half:.2f} ms (cost {number(row.baseline_cost_ms)} → "
-        f"{number(row.cost_ms)} ms; ×{number(row.baseline_slowdown_vs_S0)} → "
-        f"×{number(row.slowdown_vs_S0)} of the control{unstable})"
+        f"({abs(row.difference_slowdown):.1%} ± {half:.1%}) of the control's time "
+        f"(×{number(row.baseline_slowdown_vs_S0)} → ×{number(row.slowdown_vs_S0)}; cost "
+        f"{number(row.baseline_cost_ms)} → {number(row.cost_ms)} ms{unstable})"
     )
 
 

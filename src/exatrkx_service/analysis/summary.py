@@ -23,17 +23,19 @@ from exatrkx_service.analysis.timings import (
     total_rows,
 )
 from exatrkx_service.analysis.verdicts import verdicts
-from exatrkx_service.measure.estimate import trimmed_mean
+from exatrkx_service.measure.estimate import ratio, trimmed_mean
 from exatrkx_service.options import natural_key
 
 # Quantiles [%] that are reported, each with the samples it needs: above it at least one of them is
 # expected, n (1 - q / 100) >= 1. Any number has a median.
 MIN_SAMPLES = {50: 1, 95: 20, 99: 100}
+SLOWDOWN = ["slowdown_vs_S0", "slowdown_low", "slowdown_high"]
 SUMMARY_COLUMNS = [
     *("option", "concurrency", "n_events", "n_blocks", "n_failed"),
     *("mean_ms", "std_ms", "ci95_low_ms", "ci95_high_ms", "p50_ms", "p95_ms", "p99_ms"),
     *("throughput_evt_s", "cost_ms", "cost_low_ms", "cost_high_ms", "control_ms"),
-    *("slowdown_vs_S0", "client_cpu_ms", "server_cpu_ms", "client_pss_mib", "server_pss_mib"),
+    *SLOWDOWN,
+    *("client_cpu_ms", "server_cpu_ms", "client_pss_mib", "server_pss_mib"),
     *("tracks_identical", "verdict", "reason"),
 ]
 COST_COLUMNS = ["option", "concurrency", "cost_ms", "ci95_low_ms", "ci95_high_ms"]
@@ -53,8 +55,9 @@ def summarise(
 
     Means are trimmed means over the blocks that count, of all rounds, see
     ``estimate.trimmed_mean``. The cost is that of the differences to the control, block by block:
-    what differs from block to block, the events and the state of the machine, drops out. Where the
-    verdict is ``invalid`` all of them are NaN.
+    what differs from block to block, the events and the state of the machine, drops out. Over the
+    control's time it is the slowdown less one, see ``estimate.ratio``. Where the verdict is
+    ``invalid`` all of them are NaN.
 
     Args:
         timings: raw samples, see ``timings.COLUMNS``.
@@ -117,7 +120,8 @@ def _estimates(means: pd.DataFrame, confidence_level: float) -> dict[str, float]
     row: dict[str, float] = {}
     for column, columns in names.items():
         row |= zip(columns, trimmed_mean(means[column], confidence_level), strict=False)
-    return row | {"slowdown_vs_S0": row["mean_ms"] / row["control_ms"]}
+    share = ratio(means.cost_ms, means.control_ms, confidence_level)
+    return row | {name: 1 + part for name, part in zip(SLOWDOWN, share, strict=True)}
 
 
 def _rates(blocks: pd.DataFrame) -> dict[str, float]:

@@ -26,7 +26,7 @@ from exatrkx_service.analysis.timings import (
     in_blocks,
     kept_blocks,
 )
-from exatrkx_service.measure.estimate import half_width, trimmed_mean
+from exatrkx_service.measure.estimate import half_width, ratio, trimmed_mean
 
 UNATTRIBUTED_TARGET = 0.02  # largest share of the time that may be in no part
 # Of the interval of S0's cost against itself that must hold zero. Each run has several such cells,
@@ -138,22 +138,27 @@ def _rounds_apart(means: pd.DataFrame, precision: float) -> list[str]:
     """The two rounds whose costs differ most, if by more than chance and the precision explain.
 
     A round is a job of its own, minutes or hours from the next one. A drift of the machine drops
-    out of a cost, so a cost that differs is another thing that was measured.
+    out of a cost, or out of its share of the control's time: where both differ, something else
+    was measured.
     """
-    costs = {
-        number: trimmed_mean(own.cost_ms, ROUND_LEVEL) for number, own in means.groupby("round")
-    }
-    costs = {number: cost for number, cost in costs.items() if cost.low <= cost.high}
+    costs, shares = {}, {}
+    for number, own in means.groupby("round"):
+        if len(own) > 1:
+            costs[number] = trimmed_mean(own.cost_ms, ROUND_LEVEL)
+            shares[number] = ratio(own.cost_ms, own.control_ms, ROUND_LEVEL)
     if len(costs) < 2:
         return []
-    high, low = (choose(costs, key=lambda n: costs[n].value) for choose in (max, min))
-    apart = costs[high].value - costs[low].value
-    chance = hypot(half_width(costs[high]), half_width(costs[low]))
-    if apart <= max(chance, precision * trimmed_mean(means.control_ms).value):
-        return []
+    high, low = (choose(shares, key=lambda n: shares[n].value) for choose in (max, min))
+    for of, least in (
+        (costs, precision * trimmed_mean(means.control_ms).value),
+        (shares, precision),
+    ):
+        chance = hypot(half_width(of[high]), half_width(of[low]))
+        if of[high].value - of[low].value <= max(chance, least):
+            return []
     return [
         f"it cost {costs[high].value:+.2f} ms in round {high} and {costs[low].value:+.2f} ms in "
-        f"round {low}"
+        f"round {low}, {shares[high].value:+.1%} and {shares[low].value:+.1%} of the control's time"
     ]
 
 

@@ -84,7 +84,8 @@ class Measuring:
         plan: the ``measure`` section of the configuration.
         server_pids: the server's processes on this machine; None if they are on another one.
         check: raises if it makes no sense to go on.
-        drain: called after a request timed out; returns when the server has done it as well.
+        drain: called after a turn in which a request timed out; returns when the server has done
+            it as well.
     """
 
     def __init__(
@@ -130,13 +131,18 @@ class Measuring:
         for number, (_, items) in enumerate(turns(few, concurrency, rng)):
             tag = f"first/c{concurrency}/{number}"
             began = time.monotonic()
-            done = result(self.crew.turn(concurrency, items, tag, self.check))
+            done = self._turn(concurrency, items, tag)
             rate = done["n_in_window"] / done["window_s"] if done["window_s"] else 0
             # If all of them failed there is no rate.
             seconds += len(items) / rate if rate else time.monotonic() - began
-            if any(sample.timed_out for sample in done["samples"]):
-                self.drain()
         return seconds / len(few)
+
+    def _turn(self, concurrency: int, items: list[tuple[str, int]], tag: str) -> dict[str, Any]:
+        """What the clients did in one turn; the server has done all of it as well."""
+        done = result(self.crew.turn(concurrency, items, tag, self.check))
+        if any(sample.timed_out for sample in done["samples"]):
+            self.drain()
+        return done
 
     def _block(self, cell: Cell, block: list[tuple[int, int]], rng: np.random.Generator) -> None:
         number, c = len(cell.samples), cell.concurrency
@@ -144,15 +150,12 @@ class Measuring:
         before = self.watch.read()
         samples: list[Sample] = []
         rows: dict[str, dict[str, Any]] = {}
-        timed_out = False
         for arm, items in turns(block, c, rng):
             spent = host.cpu_ns(clients), host.cpu_ns(self.server_pids or ())
-            shares = self.crew.turn(c, items, f"c{c}/b{number}", self.check)
+            done = self._turn(c, items, f"c{c}/b{number}")
             client_ns = host.cpu_ns(clients) - spent[0]
             server_ns = host.cpu_ns(self.server_pids or ()) - spent[1]
-            done = result(shares)
             samples += done["samples"]
-            timed_out |= any(sample.timed_out for sample in done["samples"])
             if arm:
                 rows[arm] = _row(done, client_ns, server_ns)
             else:
@@ -171,8 +174,6 @@ class Measuring:
         if not disturbed and None not in means.values():
             cell.costs.append(means[OPTION] - means[CONTROL])
             cell.control_ms.append(means[CONTROL])
-        if timed_out:
-            self.drain()
 
     def _is_done(self, cell: Cell) -> bool:
         """Whether enough was measured.

@@ -5,8 +5,8 @@ because it was killed, the guard stops the server: SIGTERM, then SIGKILL for its
 then for itself. An owner that wants nothing more of the server, as after an error, writes ``KILL``
 before: then it is SIGKILL at once, for a server whose models hang would take all the time it has. A
 signal from the kernel at the owner's death would not do: a Triton that is still loading its models
-dies of a SIGTERM and leaves their processes. What the server leaves, processes and shared memory,
-the guard removes.
+dies of a SIGTERM and leaves their processes. What the server leaves, processes, shared memory and a
+folder of its Python backend, the guard removes; after an owner that was killed the server's files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,9 @@ import psutil
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None, use_errno=True)
 SHARED_MEMORY = Path("/dev/shm")
+# The Python backend makes one for the environments of its models, whatever TMPDIR says; a server
+# that is killed leaves it. There are none in ours, so it is empty.
+FOLDERS = (Path("/tmp"), "python_env_*")
 KILL = b"kill"
 STUB = "triton_python_backend_stub"  # the program that runs a Python model
 
@@ -55,12 +59,18 @@ def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> 
                 kill()
 
 
-def guard(timeout_s: float, region: str, command: list[str]) -> int:
+def _backend_folders() -> set[Path]:
+    place, pattern = FOLDERS
+    return set(place.glob(pattern))
+
+
+def guard(timeout_s: float, region: str, work: str, command: list[str]) -> int:
     """Runs the command until it ends or the standard input closes.
 
     Args:
         timeout_s: grace between SIGTERM and the last SIGKILL [s].
         region: beginning of the names of its shared memory.
+        work: its folder, which is the owner's to remove unless that was killed.
         command: program and arguments.
 
     Returns:
@@ -72,6 +82,7 @@ def guard(timeout_s: float, region: str, command: list[str]) -> int:
         # Meant for the owner, who closes the input then. A handler, for a program would inherit
         # that a signal is ignored.
         signal.signal(number, lambda *_: None)
+    owner, before = os.getppid(), _backend_folders()
     server = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -84,9 +95,14 @@ def guard(timeout_s: float, region: str, command: list[str]) -> int:
     psutil.wait_procs(_kill(os.getpid()))
     for segment in SHARED_MEMORY.glob(f"{region}*"):
         segment.unlink(missing_ok=True)
+    for folder in _backend_folders() - before:
+        with contextlib.suppress(OSError):  # not empty, or of somebody else: not ours
+            folder.rmdir()
+    if os.getppid() != owner:
+        shutil.rmtree(work, ignore_errors=True)
     return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":
     # os._exit: the thread may still wait for the input.
-    os._exit(guard(float(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    os._exit(guard(float(sys.argv[1]), *sys.argv[2:4], sys.argv[4:]))

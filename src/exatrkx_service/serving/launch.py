@@ -108,6 +108,7 @@ def launch(
         environment,
         log,
         region=region,
+        work=work,
         stop_timeout_s=settings["stop_timeout_s"],
     ) as process:
         version = wait_started(process, address, ports, models, log, settings["start_timeout_s"])

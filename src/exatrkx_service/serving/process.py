@@ -20,6 +20,7 @@ def guarded_process(
     log: Path,
     *,
     region: str,
+    work: Path,
     stop_timeout_s: float,
 ) -> Iterator[subprocess.Popen]:
     """Runs a program for as long as the block lasts, under a guard (see ``guard``).
@@ -32,13 +33,15 @@ def guarded_process(
         environment: the whole environment of the program.
         log: file that gets its output.
         region: beginning of the names of its shared memory.
+        work: its folder, which is removed if this process is killed.
         stop_timeout_s: grace between SIGTERM and SIGKILL [s].
 
     Yields:
         The guard's process. It ends when the program does, with its exit code, or 128 plus the
         number of the signal that ended it.
     """
-    guard = [sys.executable, "-m", "exatrkx_service.serving.guard", str(stop_timeout_s), region]
+    guard = [sys.executable, "-m", "exatrkx_service.serving.guard"]
+    guard += [str(stop_timeout_s), region, str(work.resolve())]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*guard, *command],

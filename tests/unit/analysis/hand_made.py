@@ -74,6 +74,8 @@ def make_summary(control_ms=20.0, half_ms=0.3, concurrency=1, **costs_ms) -> pd.
             "mean_ms": control_ms + cost,
             "control_ms": control_ms,
             "slowdown_vs_S0": 1 + cost / control_ms,
+            "slowdown_low": 1 + (cost - half_ms) / control_ms,
+            "slowdown_high": 1 + (cost + half_ms) / control_ms,
             "throughput_evt_s": 1000 * concurrency / (control_ms + cost),
             "cost_ms": cost,
             "cost_low_ms": cost - half_ms,

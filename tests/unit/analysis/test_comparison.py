@@ -34,12 +34,23 @@ def test_a_cost_that_moved_by_more_than_both_intervals_has_changed():
     assert (row.baseline_cost_ms, row.cost_ms) == (3.0, 4.0)
 
 
-def test_a_machine_that_is_slower_as_a_whole_changes_no_cost():
-    table = compared(make_summary(S1=2.0), make_summary(control_ms=30.0, S1=2.0))
+@pytest.mark.parametrize("cost_ms", [2.0, 3.0], ids=["waits as long", "computes for longer"])
+def test_a_machine_that_is_slower_as_a_whole_changes_nothing(cost_ms):
+    table = compared(make_summary(S1=2.0), make_summary(control_ms=30.0, S1=cost_ms))
     row = table.loc["S1", 1]
-    assert row.changed == "no change" and row.mean_ms - row.baseline_mean_ms == 10
+    assert row.changed == "no change" and row.control_ms - row.baseline_control_ms == 10
     text = "\n".join(comparison_lines(table.reset_index(), NONE))
     assert "1 client: +50.0%" in text
+
+
+def test_an_option_that_is_slower_on_a_slower_machine_has_changed():
+    table = compared(make_summary(S1=2.0), make_summary(control_ms=30.0, S1=4.5))
+    row = table.loc["S1", 1]
+    assert row.changed == "slower"
+    assert row.difference_slowdown == pytest.approx(0.05)
+    half = hypot(0.3 / 20, 0.3 / 30)
+    assert row.difference_slowdown_low == pytest.approx(0.05 - half)
+    assert row.difference_slowdown_high == pytest.approx(0.05 + half)
 
 
 def test_cells_of_one_run_alone_and_invalid_ones_are_named():
@@ -112,8 +123,8 @@ def test_the_differences_of_the_provenance_come_first_on_the_terminal():
         "  machine.gpu: not recorded → H100",
         f"  code_sha256: {'a' * 12} → {'b' * 12}",
         "costs that changed beyond their interval: 1 of 2",
-        "  S1, 1 client: slower by 2.00 ± 0.42 ms (cost 2.00 → 4.00 ms; ×1.10 → ×1.20 of the "
-        "control)",
+        "  S1, 1 client: slower by (10.0% ± 2.1%) of the control's time (×1.10 → ×1.20; cost "
+        "2.00 → 4.00 ms)",
     ]
     assert comparison_lines(table, NONE)[0] == "differences in provenance: none"
 
@@ -121,7 +132,7 @@ def test_the_differences_of_the_provenance_come_first_on_the_terminal():
 def test_what_is_not_stable_says_so():
     after = make_summary(S1=4.0).assign(verdict="unstable")
     text = "\n".join(comparison_lines(changes(make_summary(S1=2.0), after), NONE))
-    assert "×1.20 of the control, not stable)" in text
+    assert "cost 2.00 → 4.00 ms, not stable)" in text
 
 
 def test_of_many_lines_the_first_are_shown():
@@ -172,9 +183,9 @@ def test_the_figure_marks_what_changed():
     costs, shifts = figures.changes(table).axes
     drawn = {bars.get_label(): bars.lines[0].get_xdata() for bars in shifts.containers}
     assert {kind: values.tolist() for kind, values in drawn.items()} == {
-        "no change": pytest.approx([0.1]),
-        "slower": pytest.approx([2.0]),
-        "faster": pytest.approx([-2.0]),
+        "no change": pytest.approx([0.005]),
+        "slower": pytest.approx([0.1]),
+        "faster": pytest.approx([-0.1]),
     }
     assert shifts.get_title("left") == "2 of 3 changed beyond their interval"
     labels = [label.get_text() for label in costs.get_yticklabels()]

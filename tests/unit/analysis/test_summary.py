@@ -8,7 +8,7 @@ from synthetic import SETTINGS, labels_hash, make_blocks, make_jobs, make_refere
 from exatrkx_service.analysis.cells import comparable
 from exatrkx_service.analysis.summary import cost_table, event_means, quantiles, summarise
 from exatrkx_service.analysis.timings import COLUMNS, TimingsError
-from exatrkx_service.measure.estimate import trimmed_mean
+from exatrkx_service.measure.estimate import half_width, trimmed_mean
 
 MS = 1_000_000
 ANY = {"confidence_level": 0.95, "precision": 99, "min_blocks": 1}  # all blocks, however few
@@ -68,6 +68,9 @@ def test_summary_by_hand():
     # With one client the windows are the sums of the option's times.
     assert s1.throughput_evt_s == pytest.approx(4 / 0.320)
     assert s1.slowdown_vs_S0 == pytest.approx(80 / 30)
+    half = half_width(trimmed_mean([40 - 20 * 5 / 3, 60 - 40 * 5 / 3])) / 30
+    assert s1.slowdown_high - s1.slowdown_vs_S0 == pytest.approx(half)
+    assert s1.slowdown_vs_S0 - s1.slowdown_low == pytest.approx(half)
     assert s1.client_cpu_ms == pytest.approx(0.2 * 320 / 4)
     assert s1.server_cpu_ms == pytest.approx(0.7 * 320 / 4)
     assert s0.tracks_identical and s1.tracks_identical

@@ -1,9 +1,11 @@
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from exatrkx_service.analysis.table import display_rows, main, terminal_table
+from exatrkx_service.analysis.table import display_rows, main, read_table, terminal_table
 from exatrkx_service.config import ConfigError
 
 
@@ -29,6 +31,12 @@ def run(summary, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     return write
+
+
+def test_numbers_are_read_as_they_were_written(tmp_path):
+    written = pd.DataFrame({"mean_ms": np.random.default_rng(1).exponential(10, 1000)})
+    written.to_csv(tmp_path / "table.csv", index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), written, check_exact=True)
 
 
 def test_one_line_per_row(summary):

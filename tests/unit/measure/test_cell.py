@@ -1,4 +1,3 @@
-import threading
 import time
 from collections import Counter
 
@@ -127,17 +126,22 @@ def test_a_failure_ends_the_cell_with_its_block():
 
 @pytest.mark.parametrize("filler", [True, False])
 def test_nothing_more_is_measured_before_the_server_has_done_what_timed_out(filler):
-    drained = []
-    lost = threading.Event()
+    drained, lost, too_early = [], [], []
 
-    def step(tensors, watch, request_id):
-        if "/b0/" in request_id and ("/f" in request_id) == filler and not lost.is_set():
-            lost.set()
-            raise RequestTimeout("gnn: no answer")
-        taking(0.001)(tensors, watch, request_id)
+    def of(arm):
+        def step(tensors, watch, request_id):
+            if "/b0/" in request_id and ("/f" in request_id) == filler and not lost:
+                lost.append(arm)
+                raise RequestTimeout("gnn: no answer")
+            if lost and arm not in lost and not drained:
+                too_early.append(request_id)
+            taking(0.001)(tensors, watch, request_id)
 
-    cell = measure(2, option=step, drain=lambda: drained.append(1))
+        return step
+
+    cell = measure(2, of(OPTION), of(CONTROL), drain=lambda: drained.append(1))
     assert drained == [1] and len(cell.samples) == 1 and cell.n_failed >= 1
+    assert not too_early, "the other arm was measured on a server that was still busy"
 
 
 def test_a_row_for_each_block_and_arm_says_what_it_took(sizes):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exatrkx_service.measure.estimate import half_width, plain_mean, trimmed_mean
+from exatrkx_service.measure.estimate import half_width, plain_mean, ratio, trimmed_mean
 
 
 def test_a_trimmed_mean_by_hand():
@@ -74,3 +74,30 @@ def test_the_trimmed_interval_holds_the_true_value_as_often_as_it_says(noise, n)
     rng = np.random.default_rng(1)
     held = [e.low <= 0 <= e.high for e in (trimmed_mean(NOISE[noise](rng, n)) for _ in range(400))]
     assert np.mean(held) > 0.91
+
+
+def test_a_ratio_is_that_of_the_means_and_a_common_factor_drops_out():
+    rng = np.random.default_rng(2)
+    speeds, costs = rng.uniform(1, 2, 12), rng.normal(5, 0.1, 12)
+    estimate = ratio(costs * speeds, 20 * speeds)
+    expected = trimmed_mean(costs * speeds).value / trimmed_mean(20 * speeds).value
+    assert estimate.value == pytest.approx(expected)
+    assert ratio(5 * speeds, 20 * speeds) == pytest.approx((0.25, 0.25, 0.25))
+    # The cost itself is known much worse, for the machine was of another speed in each block.
+    assert half_width(estimate) < 0.1 * half_width(trimmed_mean(costs * speeds)) / 20
+
+
+@pytest.mark.parametrize("n", [8, 15, 40])
+def test_the_interval_of_a_ratio_holds_the_true_one_about_as_often_as_it_says(n):
+    rng = np.random.default_rng(5)
+    held = []
+    for _ in range(400):
+        control = rng.normal(20, 2, n) * rng.uniform(1, 1.3, n)
+        estimate = ratio(0.3 * control + rng.normal(0, 1, n), control)
+        held.append(estimate.low <= 0.3 <= estimate.high)
+    assert 0.91 < np.mean(held) < 0.99
+
+
+def test_a_ratio_of_one_block_has_no_interval_and_of_nothing_no_value():
+    assert ratio([1.0], [4.0]).value == 0.25 and math.isnan(ratio([1.0], [4.0]).low)
+    assert math.isnan(ratio([], []).value) and math.isnan(ratio([1.0], [0.0]).value)

@@ -26,7 +26,7 @@ from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving import embedded
 from exatrkx_service.serving import launch as launcher
-from exatrkx_service.serving.guard import SHARED_MEMORY
+from exatrkx_service.serving.guard import FOLDERS, SHARED_MEMORY
 from exatrkx_service.serving.journal import read_journals
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.memory import tensor_bytes
@@ -56,6 +56,17 @@ def assert_all_gone(processes, url, region):
     with socket.socket() as probe:
         assert probe.connect_ex((url.split(":")[0], int(url.split(":")[1]))) != 0
     assert not list(SHARED_MEMORY.glob(f"{region}*"))
+
+
+@pytest.fixture(autouse=True)
+def no_folder_of_a_backend_is_left():
+    place, pattern = FOLDERS
+    before = set(place.glob(pattern))
+    yield
+    deadline = time.monotonic() + 10  # those of servers that other tests run meanwhile go as well
+    while (left := set(place.glob(pattern)) - before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
 
 
 def labeling_step(server, protocol="grpc"):
@@ -189,6 +200,8 @@ def test_leaves_nothing_behind_when_the_owner_is_killed(repository, root, tmp_pa
     assert owner.wait(40) != 0
     owner.stdout.close()
     assert_all_gone(processes, url, region)
+    # The job removes its folder itself, unless it is killed.
+    assert (tmp_path / "w").exists() == (number != signal.SIGKILL)
 
 
 def test_served_models_run_the_code_of_the_client(repository, root, tmp_path):

@@ -13,6 +13,7 @@ from exatrkx_service.analysis.figures.style import (
     legend_below,
     own_style,
 )
+from exatrkx_service.analysis.summary import SLOWDOWN
 
 _HERE, _BASELINE = "#111111", "#9A9A9A"
 _KINDS = {
@@ -24,23 +25,23 @@ _KINDS = {
 
 @own_style
 def changes(changes: pd.DataFrame) -> Figure:
-    """Per option and concurrency: the cost in both runs, and by how much it changed.
+    """Per option and concurrency: the slowdown in both runs, and by how much it changed.
 
     Args:
         changes: see ``comparison.changes``; cells without a difference are left out.
     """
-    title = "Costs in this run and in the baseline"
+    title = "Slowdown in this run and in the baseline"
     rows = changes[changes.changed.isin(list(_KINDS))].reset_index(drop=True)
     if rows.empty:
         return empty_figure(title, "No option has a cost in both runs.")
     y = _places(rows)
     figure = Figure(figsize=(9.5, 1.9 + 0.3 * (y[-1] + 1)), layout="constrained")
     costs, shifts = figure.subplots(1, 2, sharey=True)
-    for prefix, name, colour, dy in (
-        ("baseline_", "cost in the baseline", _BASELINE, -0.17),
-        ("", "cost in this run", _HERE, 0.17),
+    for prefix, label, colour, dy in (
+        ("baseline_", "in the baseline", _BASELINE, -0.17),
+        ("", "in this run", _HERE, 0.17),
     ):
-        columns = [f"{prefix}cost{part}_ms" for part in ("", "_low", "_high")]
+        columns = [f"{prefix}{name}" for name in SLOWDOWN]
         costs.errorbar(
             rows[columns[0]],
             y + dy,
@@ -49,15 +50,15 @@ def changes(changes: pd.DataFrame) -> Figure:
             ms=4,
             color=colour,
             capsize=2.5,
-            label=name,
+            label=label,
         )
     for kind, (colour, marker) in _KINDS.items():
         own = (rows.changed == kind).to_numpy()
         if not own.any():
             continue
-        columns = [f"difference{part}_ms" for part in ("", "_low", "_high")]
+        columns = [f"difference_slowdown{part}" for part in ("", "_low", "_high")]
         shifts.errorbar(
-            rows.difference_ms[own],
+            rows[columns[0]][own],
             y[own],
             xerr=error_bars(rows[own], *columns),
             fmt=marker,
@@ -70,14 +71,14 @@ def changes(changes: pd.DataFrame) -> Figure:
             for i in np.flatnonzero(own):
                 shifts.axhspan(y[i] - 0.5, y[i] + 0.5, color=colour, alpha=0.12, lw=0)
                 costs.axhspan(y[i] - 0.5, y[i] + 0.5, color=colour, alpha=0.12, lw=0)
-    for axes in (costs, shifts):
-        axes.axvline(0, color="black", lw=1.1, zorder=1)
+    for axes, nothing in ((costs, 1), (shifts, 0)):
+        axes.axvline(nothing, color="black", lw=1.1, zorder=1)
         axes.grid(axis="y", visible=False)
     costs.set_yticks(y, [f"{row.option} with {row.concurrency}" for row in rows.itertuples()])
     costs.set_ylim(y[-1] + 0.7, -0.7)
     costs.set_ylabel("option with clients")
-    costs.set_xlabel("cost over the control [ms]")
-    shifts.set_xlabel("← faster   cost here less that in the baseline [ms]   slower →")
+    costs.set_xlabel("mean over that of the control (S0)")
+    shifts.set_xlabel("← faster   here less in the baseline   slower →")
     beyond = int((rows.changed != NO_CHANGE).sum())
     costs.set_title(title)
     shifts.set_title(f"{beyond} of {len(rows)} changed beyond their interval")
