@@ -78,7 +78,7 @@ def changes(changes: pd.DataFrame) -> Figure:
     costs.set_ylim(y[-1] + 0.7, -0.7)
     costs.set_ylabel("option with clients")
     costs.set_xlabel("mean over that of the control (S0)")
-    shifts.set_xlabel("← faster   here less in the baseline   slower →")
+    shifts.set_xlabel("← faster   slowdown here less that in the baseline   slower →")
     beyond = int((rows.changed != NO_CHANGE).sum())
     costs.set_title(title)
     shifts.set_title(f"{beyond} of {len(rows)} changed beyond their interval")
