@@ -266,7 +266,7 @@ def _describe(rule: dict[str, Any]) -> str:
         choices = ", ".join(map(str, rule["enum"]))
         return f"one of {choices}" if len(rule["enum"]) > 1 else choices
     if "pattern" in rule:
-        return "a name of letters, digits, - and _ that begins with a letter"
+        return "a name of letters, digits, - and _, at most 64, that begins with a letter"
     kind = rule.get("type", "array" if "items" in rule else "object")
     if _limits(rule):
         return f"{_KINDS[kind]}, {_limits(rule)}"

@@ -34,7 +34,7 @@ CKF_CODE = ("baseline", "events")
 ANALYSIS_CODE = ("analysis",)
 
 # Keys of a table's attributes (``pandas.DataFrame.attrs``), which its Parquet file keeps.
-INPUTS, SETTINGS = "inputs", "settings"
+INPUTS, OUTPUTS, SETTINGS = "inputs", "outputs", "settings"
 
 
 class IdentityError(ValueError):
@@ -153,6 +153,29 @@ def check_same(found: Mapping[str, Any], expected: Mapping[str, Any], file: str,
                 f"{file}: {'.'.join(key)}: {shown[:64]}, but {str(value)[:64]} in {of}: results of "
                 "different inputs were put together; delete the file and run again"
             )
+
+
+def check_outputs(provenance: Iterable[Path | str]) -> None:
+    """Checks that the files beside the provenance of jobs are those that the jobs wrote.
+
+    Args:
+        provenance: the file of each job, see ``measure.provenance.write``.
+
+    Raises:
+        IdentityError: a file is another one, or it is not known which the job wrote.
+    """
+    again = "delete both and run again"
+    for path in map(Path, provenance):
+        try:
+            outputs = json.loads(path.read_text(encoding="utf-8"))[OUTPUTS]
+        except (ValueError, KeyError, TypeError) as error:
+            raise IdentityError(
+                f"{path}: does not say what its job wrote ({error}); {again}"
+            ) from None
+        for name, digest in outputs.items():
+            file = path.with_name(name)
+            if not file.is_file() or file_sha256(file) != digest:
+                raise IdentityError(f"{file}: not the file that the job of {path} wrote; {again}")
 
 
 def flatten(record: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

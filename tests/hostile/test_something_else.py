@@ -120,6 +120,64 @@ def test_tracks_of_other_events(copy_of_smoke):
     assert "baseline/tracks.parquet: events_sha256: 0000" in output
 
 
+def test_tracks_of_another_method(copy_of_smoke):
+    checkout = copy_of_smoke()
+    ours, theirs = (
+        checkout.folder / RESULTS / folder / "tracks.parquet"
+        for folder in ("methods/walkthrough", "exatrkx")
+    )
+    with kept(ours):
+        unnoticed(ours, lambda path: path.write_bytes(theirs.read_bytes()))
+        output = checkout.run("physics", *SMOKE, "--forcerun", "physics_table", fails=True)
+    expected = "walkthrough/tracks.parquet: labeling: components, but walkthrough in the"
+    assert expected in output
+
+
+def longer_blocks(path):
+    blocks = pd.read_parquet(path)
+    blocks.assign(window_s=2 * blocks.window_s).to_parquet(path, index=False)
+
+
+def without_slow_samples(path):
+    samples = pd.read_parquet(path)  # with its attributes
+    attributes, median = samples.attrs, samples.duration_ns.median()
+    samples = samples[samples.duration_ns <= median]
+    samples.attrs = attributes
+    samples.to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("round1.blocks.parquet", longer_blocks, "S5/round1.blocks.parquet: not the file that"),
+        ("round1.parquet", without_slow_samples, "S5/round1.parquet: not the file that the job of"),
+        (
+            "round1.json",
+            lambda path: path.write_bytes((path.parents[1] / "S2" / path.name).read_bytes()),
+            "S5/round1.parquet: not the file that the job of",
+        ),
+        ("round1.json", lambda path: path.write_text("{}"), "does not say what its job wrote"),
+    ],
+    ids=["blocks", "samples", "provenance of another", "empty provenance"],
+)
+def test_files_of_a_job_that_do_not_belong_together(checkout, name, change, message):
+    file = checkout.folder / RESULTS / "timings" / "S5" / name
+    with kept(file):
+        unnoticed(file, change)
+        output = checkout.run("aggregate", *SMOKE, "--forcerun", "summarise", fails=True)
+    assert message in output
+
+
+def test_the_provenance_says_how_the_tables_were_made(copy_of_smoke):
+    """The jobs were of another level: they only measured."""
+    checkout = copy_of_smoke()
+    overlay = checkout.overlay("level.yaml", analysis={"confidence_level": 0.5})
+    checkout.run("aggregate", *SMOKE, overlay)
+    provenance = json.loads((checkout.folder / RESULTS / "provenance.json").read_text())
+    assert provenance["common"]["config"]["analysis"]["confidence_level"] == 0.5
+    assert not [key for key in provenance["differs"] if key.startswith("config.")]
+
+
 def test_an_event_that_was_changed(checkout):
     event = checkout.folder / RESULTS / "events" / "benchmark" / "event000000001-spacepoint.csv"
     with kept(event) as content:

@@ -258,6 +258,19 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
         ("options.S 6", {"serve": []}, "found 'S 6', expected a name of letters, digits, - and _"),
+        ("options.S6\n", {"serve": []}, "found 'S6\\n', expected a name of letters, digits, - and"),
+        ("options." + 65 * "S", {"serve": []}, "expected a name of letters, digits, - and _, at m"),
+        ("physics.methods.x\n", {"radius": 2}, "found 'x\\n', expected a name of letters, digits"),
+        (
+            "measure.request_timeout_s",
+            1e300,
+            "..., expected more than 0 and at most 86400",
+        ),
+        (
+            "events.n_events",
+            10**30,
+            "events.n_events: found 1000000000000000000000000000000, expecte",
+        ),
     ],
 )
 def test_an_error_names_the_key_and_what_was_expected(config, key, value, expected):

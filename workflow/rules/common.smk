@@ -141,9 +141,20 @@ METHODS = {
 }
 
 
+# What each of them was made with, as it stands in its files.
+METHOD_SETTINGS = {
+    "exatrkx": config["pipeline"],
+    **{
+        name: config["pipeline"] | method
+        for name, method in config["physics"]["methods"].items()
+    },
+    "CKF": {"method": "CKF"},
+}
+
+
 def method_pipeline(wildcards):
     """The section `pipeline` of a track finder of `physics.methods`."""
-    return config["pipeline"] | config["physics"]["methods"][wildcards.method]
+    return METHOD_SETTINGS[wildcards.method]
 
 
 def method_weights(wildcards):

@@ -50,6 +50,7 @@ rule physics_table:
     params:
         **config["analysis"],
         methods=METHODS,
+        settings=METHOD_SETTINGS,
         code=code_digest(ANALYSIS_CODE),
     message:
         f"Comparing the tracks of {', '.join(METHODS)} with the truth"

@@ -77,6 +77,7 @@ rule coverage:
     input:
         samples=rules.measure_coverage.output.samples,
         blocks=rules.measure_coverage.output.blocks,
+        provenance=rules.measure_coverage.output.provenance,
         reference=rules.reference.output.sizes,
     output:
         table=report(

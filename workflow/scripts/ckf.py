@@ -14,4 +14,4 @@ with logged(snakemake.log[0]) as tell:
     with only_measurement("the CKF", tell):
         tracks, times = find_tracks(folder, min(events), len(events))
     files = {name: snakemake.output[name] for name in ("tracks", "times")}
-    Method(tracks, times).write(files, identify(snakemake.input, {}))
+    Method(tracks, times).write(files, identify(snakemake.input, {}), {"method": "CKF"})

@@ -8,8 +8,9 @@ with logged(snakemake.log[0]) as tell:
     from exatrkx_service.analysis import figures
     from exatrkx_service.analysis.coverage import coverage_lines, coverage_table
     from exatrkx_service.analysis.timings import read_blocks, read_reference, read_timings
-    from exatrkx_service.identity import INPUTS, attributes_of, check_same
+    from exatrkx_service.identity import INPUTS, attributes_of, check_outputs, check_same
 
+    check_outputs([snakemake.input.provenance])
     samples, reference = snakemake.input.samples, snakemake.input.reference
     found, expected = (attributes_of(path).get(INPUTS, {}) for path in (samples, reference))
     check_same(found, expected, samples, reference)

@@ -23,4 +23,4 @@ with logged(snakemake.log[0]) as tell:
         export_all(Path(pipeline["weights"]), Path(repository), pipeline)
         _, method = run_reference(events, Path(repository), pipeline, tell)
     files = {name: snakemake.output[name] for name in ("tracks", "times", "edges")}
-    method.write(files, inputs)
+    method.write(files, inputs, snakemake.params.pipeline)

@@ -34,7 +34,8 @@ with logged(snakemake.log[0]) as tell:
             Path(snakemake.log.server),
             tell,
         )
-    write(snakemake.output.provenance, inputs, snakemake.config, facts)
     requests.attrs = {INPUTS: inputs, SETTINGS: settings}
     requests.to_parquet(snakemake.output.requests, index=False)
     rates.to_csv(snakemake.output.rates, index=False)
+    written = (snakemake.output.requests, snakemake.output.rates)
+    write(snakemake.output.provenance, inputs, snakemake.config, facts, written)

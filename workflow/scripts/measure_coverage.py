@@ -24,7 +24,8 @@ with logged(snakemake.log[0]) as tell:
         settings | {"pipeline": pipeline},
         tell,
     )
-    write(snakemake.output.provenance, inputs, snakemake.config, facts)
     rows.attrs = {INPUTS: inputs, SETTINGS: settings}
     rows.to_parquet(snakemake.output.samples, index=False)
     blocks.to_parquet(snakemake.output.blocks, index=False)
+    written = (snakemake.output.samples, snakemake.output.blocks)
+    write(snakemake.output.provenance, inputs, snakemake.config, facts, written)

@@ -19,4 +19,4 @@ with logged(snakemake.log[0]) as tell:
     sizes.attrs = {INPUTS: inputs}
     sizes.to_parquet(snakemake.output.sizes, index=False)
     files = {name: snakemake.output[name] for name in ("tracks", "times", "edges")}
-    method.write(files, inputs)
+    method.write(files, inputs, snakemake.params.pipeline)

@@ -18,14 +18,19 @@ with logged(snakemake.log[0]):
     )
     from exatrkx_service.analysis.summary import cost_table, summarise
     from exatrkx_service.analysis.timings import read_blocks, read_reference, read_timings
+    from exatrkx_service.identity import check_outputs
 
     check_inputs(snakemake.input.samples, snakemake.input.reference, snakemake.params.settings)
+    check_outputs(snakemake.input.provenance)
     samples = read_timings(snakemake.input.samples)
     check_parts(samples)
     blocks = read_blocks(snakemake.input.blocks)
     jobs = {}
     for path in map(Path, snakemake.input.provenance):
-        jobs[f"{path.parent.name}/{path.stem}"] = json.loads(path.read_text())
+        record = json.loads(path.read_text())
+        # What these tables were made with: the jobs only measured.
+        record["config"]["analysis"] = snakemake.config["analysis"]
+        jobs[f"{path.parent.name}/{path.stem}"] = record
     level, min_blocks = snakemake.params.confidence_level, snakemake.params.min_blocks
     summary = summarise(
         samples,

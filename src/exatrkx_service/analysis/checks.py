@@ -16,13 +16,23 @@ from exatrkx_service.analysis.timings import (
     part_rows,
     total_rows,
 )
-from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same, flatten
+from exatrkx_service.identity import INPUTS, OUTPUTS, SETTINGS, attributes_of, check_same, flatten
 
 # Share of an event's time by which its parts may exceed it: clocks are read and rounded.
 SUM_TOLERANCE = 0.001
 # Of each job its own.
 JOB_KEYS = (
-    *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
+    *(
+        OUTPUTS,
+        "option",
+        "round",
+        "began",
+        "load_average",
+        "start_s",
+        "warmup_s",
+        "timed_s",
+        "wall_s",
+    ),
     *(
         "statistics",
         "cells",

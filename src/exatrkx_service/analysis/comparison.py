@@ -21,7 +21,7 @@ import pandas as pd
 
 from exatrkx_service.analysis.cells import INVALID, STABLE, clients
 from exatrkx_service.analysis.summary import SLOWDOWN, sort_options
-from exatrkx_service.analysis.table import number, read_summary
+from exatrkx_service.analysis.table import TableError, number, read_summary
 from exatrkx_service.analysis.timings import BASELINE, CELL
 from exatrkx_service.identity import flatten
 
@@ -61,7 +61,9 @@ def read_run(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
     path = Path(folder, "summary.csv")
     try:
         summary = read_summary(path)
-    except (OSError, ValueError) as error:  # pandas' errors derive from these
+    except TableError as error:
+        raise ComparisonError(str(error)) from error
+    except (OSError, ValueError) as error:
         raise ComparisonError(f"{path}: not a readable table: {error}") from error
     if missing := [name for name in [*CELL, *_VALUES] if name not in summary]:
         raise ComparisonError(
@@ -176,10 +178,10 @@ def comparison_lines(table: pd.DataFrame, differences: pd.DataFrame) -> list[str
     lines += _first([f"{row.key}: {_values(row)}" for row in differences.itertuples()])
     both = table[table.changed.isin([SLOWER, FASTER, NO_CHANGE])]
     beyond = both[both.changed != NO_CHANGE]
-    lines.append(f"costs that changed beyond their interval: {len(beyond)} of {len(both)}")
+    lines.append(f"cells whose cost and slowdown changed: {len(beyond)} of {len(both)}")
     lines += _first([_change(row) for row in beyond.itertuples()])
     if len(both):
-        lines.append("(at the level 0.95, 1 in 20 costs does so by chance)")
+        lines.append("(beyond their intervals; at the level 0.95 at most 1 in 20 by chance)")
     for kind in (ONLY_HERE, ONLY_BASELINE, INVALID, NOT_KNOWN):
         rows = table[table.changed == kind]
         if len(rows):
@@ -218,8 +220,11 @@ def _controls(table: pd.DataFrame) -> list[str]:
     """How much the control itself moved, which no cost shows."""
     lines = []
     for concurrency, rows in table.groupby("concurrency"):
-        shift = (rows.control_ms / rows.baseline_control_ms - 1).median()
-        if pd.notna(shift):
-            lines.append(f"  {clients(concurrency)}: {shift:+.1%}")
+        shifts = (rows.control_ms / rows.baseline_control_ms - 1).dropna()
+        if len(shifts):
+            lines.append(
+                f"  {clients(concurrency)}: {shifts.median():+.1%} ({shifts.min():+.1%} to "
+                f"{shifts.max():+.1%} beside the options)"
+            )
     head = f"the control ({BASELINE}) itself took more or less time, by the machine or by its code:"
     return [head, *lines] if lines else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from exatrkx_service.analysis.cells import INVALID, UNSTABLE, verdict_lines
+from exatrkx_service.analysis.cells import INVALID, STABLE, UNSTABLE, clients, verdict_lines
 from exatrkx_service.config import load_config
 
 HEADINGS = {
@@ -26,20 +27,57 @@ HEADINGS = {
     "cpu": "CPU / ms",
     "verdict": "verdict",
 }
+NAMES = ("option", "method", "verdict", "reason")  # columns that are text whatever is in them
+VERDICTS = (STABLE, UNSTABLE, INVALID)
 N_LINES = 3  # of a kind on the terminal; the report has them all
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
-    """Reads a table that a rule wrote, with its numbers as they were, to the last bit.
+class TableError(ValueError):
+    """A table that can't be read; the message names the file."""
 
-    pandas reads them faster otherwise, and then some are another number than was written.
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Reads a table that a rule wrote, as it was: its numbers to the last bit, its names as text.
+
+    pandas reads numbers faster otherwise, and then some are another one than was written; and it
+    takes names such as NA and None for missing.
+
+    Raises:
+        TableError: the file is no table, or ends within a line.
     """
-    return pd.read_csv(path, float_precision="round_trip")
+    text = Path(path).read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        raise TableError(f"{path}: not a readable table: no newline at its end, was it cut off?")
+    try:
+        return pd.read_csv(
+            io.StringIO(text),
+            float_precision="round_trip",
+            keep_default_na=False,
+            na_values=[""],
+            dtype=dict.fromkeys(NAMES, str),
+        )
+    except ValueError as error:  # pandas' errors derive from it
+        raise TableError(f"{path}: not a readable table: {error}") from error
 
 
 def read_summary(path: Path | str) -> pd.DataFrame:
-    """Reads ``summary.csv``; a reason that is empty is no missing one."""
-    return read_table(path).fillna({"reason": ""})
+    """Reads ``summary.csv``; a reason that is empty is no missing one.
+
+    Raises:
+        TableError: as ``read_table``; a verdict is none, or a number is text.
+    """
+    table = read_table(path).fillna({"reason": ""})
+    for column in table.columns:
+        of_numbers = column.endswith(("_ms", "_evt_s", "_mib")) or column.startswith("slowdown")
+        if of_numbers and not pd.api.types.is_numeric_dtype(table[column]):
+            raise TableError(f"{path}: column {column!r}: expected numbers")
+    if "verdict" in table and not table.verdict.isin(VERDICTS).all():
+        wrong = table[~table.verdict.isin(VERDICTS)].iloc[0]
+        raise TableError(
+            f"{path}: {wrong.option} with {clients(wrong.concurrency)}: verdict {wrong.verdict!r}; "
+            f"expected one of {', '.join(VERDICTS)}"
+        )
+    return table
 
 
 def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:

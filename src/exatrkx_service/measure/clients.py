@@ -344,7 +344,8 @@ class Crew:
 
     def _tell(self, count: int, check: Callable[[], None], *message: Any) -> list[Any]:
         for link in self.links[:count]:
-            link.send(message)
+            with contextlib.suppress(BrokenPipeError):  # a client that has ended: see _answer
+                link.send(message)
         self.counters.begin(time.monotonic_ns() + LEAD_NS)
         return self._answers(count, check)
 

@@ -76,7 +76,9 @@ class Measurement:
         """Starts the server, and makes the client's stages ready."""
         self.facts["device"] = devices.resolve(self.pipeline["device"])
         if self.option.needs_server:
-            self.say(f"starting a server with {', '.join(self.option.models)}")
+            external = self.settings["launcher"] == "external"
+            what = "asking the server given for" if external else "starting a server with"
+            self.say(f"{what} {', '.join(self.option.models)}")
             self.server = stack.enter_context(self._launch(self.option.models, work, log, largest))
             self._ask_server(self.server)
         self.placement = Placement(self.option, self.repository, dict(self.pipeline))

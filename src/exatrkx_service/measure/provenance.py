@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from exatrkx_service import environment
-from exatrkx_service.identity import CODE, INPUTS, code_digest
+from exatrkx_service.identity import CODE, INPUTS, OUTPUTS, code_digest, file_sha256
 from exatrkx_service.machine import describe_commit, describe_machine, describe_software
 
 
@@ -34,19 +34,26 @@ def collect(root: Path) -> dict[str, Any]:
 
 
 def write(
-    path: Path | str, inputs: Mapping[str, Any], config: Mapping[str, Any], facts: Mapping[str, Any]
+    path: Path | str,
+    inputs: Mapping[str, Any],
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    outputs: Iterable[Path | str],
 ) -> None:
-    """Writes the provenance of a measuring job that runs in the checkout.
+    """Writes the provenance of a measuring job that runs in the checkout; the last of its files.
 
     Args:
         path: the file.
         inputs: of the job, see ``identity.identify``.
         config: the configuration.
         facts: what to know about the job.
+        outputs: the other files that the job wrote; their digests tie them to this one, see
+            ``identity.check_outputs``.
     """
     config = dict(config)
     if config["server"]["launcher"] == "external":
         # What the server has is what it says itself: job.models.
         config["server"] = config["server"] | {"instances": None}
     record = collect(Path.cwd()) | {INPUTS: inputs, "config": config, "job": facts}
+    record[OUTPUTS] = {Path(output).name: file_sha256(output) for output in outputs}
     Path(path).write_text(json.dumps(record, indent=1) + "\n")

@@ -12,7 +12,7 @@ from pandas.api.types import is_integer_dtype
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
-from exatrkx_service.identity import INPUTS
+from exatrkx_service.identity import INPUTS, SETTINGS
 from exatrkx_service.tracking.edges import EDGE_STAGES
 
 COLUMNS = {
@@ -52,16 +52,22 @@ class Method:
         """Mean time of each step per event [ms]."""
         return (self.times.groupby("step", sort=False).duration_ns.mean() / 1e6).to_dict()
 
-    def write(self, files: Mapping[str, Path | str], inputs: Mapping[str, Any]) -> None:
+    def write(
+        self,
+        files: Mapping[str, Path | str],
+        inputs: Mapping[str, Any],
+        settings: Mapping[str, Any],
+    ) -> None:
         """Writes the tables as Parquet files.
 
         Args:
             files: path of ``tracks``, ``times`` and, for a method with a graph, ``edges``.
             inputs: what they are results of, see ``identity.identify``.
+            settings: of the method, so that no other's tracks are taken for its own.
         """
         for name, path in files.items():
             table = getattr(self, name).copy(deep=False)
-            table.attrs = {INPUTS: dict(inputs)}
+            table.attrs = {INPUTS: dict(inputs), SETTINGS: dict(settings)}
             table.to_parquet(path, index=False)
 
 

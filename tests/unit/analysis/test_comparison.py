@@ -71,7 +71,7 @@ def test_cells_of_one_run_alone_and_invalid_ones_are_named():
     text = "\n".join(comparison_lines(table, NONE))
     assert "only here (option with clients): S1 with 1" in text
     assert "invalid (option with clients): S2 with 1, S3 with 1, S4 with 1" in text
-    assert "changed beyond their interval: 0 of 1" in text
+    assert "cells whose cost and slowdown changed: 0 of 1" in text
 
 
 def test_the_same_option_under_another_load_is_another_cell():
@@ -122,7 +122,7 @@ def test_the_differences_of_the_provenance_come_first_on_the_terminal():
         "differences in provenance: 2",
         "  machine.gpu: not recorded → H100",
         f"  code_sha256: {'a' * 12} → {'b' * 12}",
-        "costs that changed beyond their interval: 1 of 2",
+        "cells whose cost and slowdown changed: 1 of 2",
         "  S1, 1 client: slower by (10.0% ± 2.1%) of the control's time (×1.10 → ×1.20; cost "
         "2.00 → 4.00 ms)",
     ]

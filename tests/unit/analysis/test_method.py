@@ -22,18 +22,23 @@ def method():
 
 
 def test_a_method_survives_its_files(files, method):
-    method.write(files, {"events_sha256": "e"})
+    method.write(files, {"events_sha256": "e"}, {"gnn_cut": 0.9})
     again = read_method(files)
     for name in files:
         pd.testing.assert_frame_equal(getattr(again, name), getattr(method, name))
     pd.testing.assert_frame_equal(read_tracks(files["tracks"]), method.tracks)
     for path in files.values():
-        assert attributes_of(path) == {"inputs": {"events_sha256": "e"}}
+        assert attributes_of(path) == {
+            "inputs": {"events_sha256": "e"},
+            "settings": {"gnn_cut": 0.9},
+        }
 
 
 def test_a_method_need_not_have_edges_nor_tracks(files, method):
     del files["edges"]
-    Method(method.tracks.iloc[:0], method.times).write(files, {"events_sha256": "e"})
+    Method(method.tracks.iloc[:0], method.times).write(
+        files, {"events_sha256": "e"}, {"gnn_cut": 0.9}
+    )
     again = read_method(files)
     assert again.edges is None and again.tracks.empty
 
@@ -50,7 +55,7 @@ def test_a_method_need_not_have_edges_nor_tracks(files, method):
     ],
 )
 def test_what_is_no_method_is_refused_with_its_file(files, method, name, change, message):
-    method.write(files, {"events_sha256": "e"})
+    method.write(files, {"events_sha256": "e"}, {"gnn_cut": 0.9})
     change(getattr(method, name)).to_parquet(files[name])
     with pytest.raises(MethodError, match=message):
         read_method(files)

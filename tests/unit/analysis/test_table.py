@@ -1,11 +1,19 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from exatrkx_service.analysis.table import display_rows, main, read_table, terminal_table
+from exatrkx_service.analysis.table import (
+    TableError,
+    display_rows,
+    main,
+    read_summary,
+    read_table,
+    terminal_table,
+)
 from exatrkx_service.config import ConfigError
 
 
@@ -37,6 +45,41 @@ def test_numbers_are_read_as_they_were_written(tmp_path):
     written = pd.DataFrame({"mean_ms": np.random.default_rng(1).exponential(10, 1000)})
     written.to_csv(tmp_path / "table.csv", index=False)
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), written, check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "None", "null", "True", "inf"])
+def test_names_are_read_as_they_were_written(tmp_path, name):
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"option": [name], "method": [name], "cost_ms": [np.nan]}).to_csv(
+        path, index=False
+    )
+    table = read_table(path)
+    assert table.option.tolist() == table.method.tolist() == [name]
+    assert table.cost_ms.isna().all() and table.cost_ms.dtype == float
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "", "not a readable table: no newline at its end"),
+        (lambda text: "\n", "not a readable table: No columns"),
+        (lambda text: text[:-20], "no newline at its end, was it cut off?"),
+        (lambda text: text.replace("stable", "bogus"), "verdict 'bogus'; expected one of stable, "),
+        (lambda text: text.replace("stable", ""), "S0 with 1 client: verdict nan; expected one of"),
+        (
+            lambda text: re.sub(r"(?m)^(S0,1,\d+,\d+,\d+,)[\d.]+", r"\1abc", text),
+            "column 'mean_ms': ",
+        ),
+    ],
+    ids=["empty", "a blank line", "cut", "another verdict", "no verdict", "text"],
+)
+def test_a_summary_that_is_none_is_refused_with_its_file(summary, tmp_path, change, message):
+    path = tmp_path / "summary.csv"
+    summary.to_csv(path, index=False)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(TableError) as caught:
+        read_summary(path)
+    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
 
 
 def test_one_line_per_row(summary):

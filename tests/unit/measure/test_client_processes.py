@@ -67,11 +67,13 @@ def test_they_end_with_their_owner(owner, number):
     assert gone(processes)
 
 
-def test_one_that_is_killed_is_named_with_its_signal():
+@pytest.mark.parametrize("already_gone", [False, True])
+def test_one_that_is_killed_is_named_with_its_signal(already_gone):
     with client_processes(IDLE, 2, {}) as crew:
         crew.ready(lambda: None)
         processes = list(map(psutil.Process, crew.pids(2)))
         processes[1].kill()
+        assert not already_gone or gone(processes[1:])
         with pytest.raises(ClientError, match=rf"client 1 \(process {processes[1].pid}\) .* -9"):
             crew.turn(2, [], "t", lambda: None)
     assert gone(processes)
