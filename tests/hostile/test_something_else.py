@@ -133,6 +133,12 @@ def test_tracks_of_another_method(copy_of_smoke):
     assert expected in output
 
 
+@pytest.fixture(scope="module")
+def finished(copy_of_smoke):
+    """With all its results: a job that fails in the others takes its own away."""
+    return copy_of_smoke()
+
+
 def longer_blocks(path):
     blocks = pd.read_parquet(path)
     blocks.assign(window_s=2 * blocks.window_s).to_parquet(path, index=False)
@@ -160,11 +166,11 @@ def without_slow_samples(path):
     ],
     ids=["blocks", "samples", "provenance of another", "empty provenance"],
 )
-def test_files_of_a_job_that_do_not_belong_together(checkout, name, change, message):
-    file = checkout.folder / RESULTS / "timings" / "S5" / name
+def test_files_of_a_job_that_do_not_belong_together(finished, name, change, message):
+    file = finished.folder / RESULTS / "timings" / "S5" / name
     with kept(file):
         unnoticed(file, change)
-        output = checkout.run("aggregate", *SMOKE, "--forcerun", "summarise", fails=True)
+        output = finished.run("aggregate", *SMOKE, "--forcerun", "summarise", fails=True)
     assert message in output
 
 

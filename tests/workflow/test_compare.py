@@ -46,7 +46,7 @@ def test_two_runs_are_compared(runs):
     lines = output.splitlines()
     first = lines.index(f"differences in provenance: {len(differences)}")
     assert "  config.measure.block_s: 0.1 → 0.2" in lines[first:]
-    assert any("changed beyond their interval: " in line for line in lines[first:])
+    assert any("cells whose cost and slowdown changed: " in line for line in lines[first:])
     assert (folder / "changes.png").stat().st_size and (folder / "changes.pdf").stat().st_size
 
 
