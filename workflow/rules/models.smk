@@ -81,15 +81,12 @@ rule plot_training:
         ),
     log:
         f"{RESULTS}/logs/train/plot_{{folder}}.log",
-    group:
-        "figures"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=5,
-        in_group=1,
+        runtime=10,
     params:
         stages=NETWORKS,
     message:
@@ -150,15 +147,12 @@ rule export_network:
         f"{MODEL_REPO}/{{stage}}/1/model.pt",
     log:
         f"{RESULTS}/logs/export/{{stage}}.log",
-    group:
-        "export"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=5,
-        in_group=1,
+        runtime=10,
     params:
         filter_cut=lambda wildcards: (
             config["pipeline"]["filter_cut"]
@@ -180,15 +174,12 @@ rule export_repository:
         [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
     log:
         f"{RESULTS}/logs/export/repository.log",
-    group:
-        "export"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
-        runtime=5,
-        in_group=1,
+        runtime=10,
     params:
         pipeline=config["pipeline"],
         repository=lambda wildcards, output: os.path.commonpath(output),

@@ -77,15 +77,12 @@ for figure, category in PHYSICS_FIGURES.items():
             pdf=f"{RESULTS}/figures/{figure}.pdf",
         log:
             f"{RESULTS}/logs/plots/{figure}.log",
-        group:
-            "figures"
         conda:
             ENVIRONMENT
         threads: 1
         resources:
             mem_mb=4000,
-            runtime=5,
-            in_group=1,
+            runtime=10,
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],

@@ -1,9 +1,8 @@
 # Figures and the report, from tables and samples that exist.
 
 
-# A rule per figure: a caption's name cannot hold a wildcard. On a cluster they are one job together,
-# with the report: each takes seconds, and would wait in the queue like the others. How many of them
-# run side by side, the profile's resource `in_group` says.
+# A rule per figure: a caption's name cannot hold a wildcard. They are not one job (`group`) on a cluster,
+# for where Slurm refuses a job of several, Snakemake waits for ever (its Slurm plugin 2.8.0).
 for figure, category in FIGURES.items():
 
     rule:
@@ -24,15 +23,12 @@ for figure, category in FIGURES.items():
             pdf=f"{RESULTS}/figures/{figure}.pdf",
         log:
             f"{RESULTS}/logs/plots/{figure}.log",
-        group:
-            "figures"
         conda:
             ENVIRONMENT
         threads: 1
         resources:
             mem_mb=2000,
-            runtime=5,
-            in_group=1,
+            runtime=10,
         params:
             figure=figure,
             confidence_level=config["analysis"]["confidence_level"],
@@ -69,15 +65,12 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/report.log",
-    group:
-        "figures"
     conda:
         ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
-        in_group=1,
     params:
         code=code_digest(ANALYSIS_CODE),
     message:
