@@ -30,14 +30,11 @@ def test_the_drivers_are_compared(checkout):
     if "could not be fetched" in output:
         pytest.skip(table.reason[0])
     assert table.model.tolist() == [*MODELS] and (table.concurrency == 2).all()
-    # A busy Triton 24.10 dies now and then of a thousand requests a second: the row says so.
-    ended = table.reason.dropna()
-    assert ended.str.startswith("perf_analyzer, null_model, 2 clients: ended with code").all()
-    compared = table[table.reason.isna()]
-    assert len(compared) >= len(MODELS) - 1 and (compared.n_windows == 3).all()
-    assert (compared.drop(columns=["model", "reason"]) > 0).all(axis=None)
-    for model in compared.model:
-        assert f"{model}, 2 clients, ours / theirs: p50 " in output
+    assert table.reason.isna().all(), table.reason.dropna().tolist()
+    assert (table.n_windows == 3).all()
+    numbers = table.drop(columns=["model", "reason"])
+    assert (numbers > 0).all(axis=None)
+    assert "null_model, 2 clients, ours / theirs: p50 " in output
     assert not checkout.servers()
 
 

@@ -22,17 +22,8 @@ from exatrkx_service.identity import INPUTS, OUTPUTS, SETTINGS, attributes_of, c
 SUM_TOLERANCE = 0.001
 # Of each job its own.
 JOB_KEYS = (
-    *(
-        OUTPUTS,
-        "option",
-        "round",
-        "began",
-        "load_average",
-        "start_s",
-        "warmup_s",
-        "timed_s",
-        "wall_s",
-    ),
+    OUTPUTS,
+    *("option", "round", "began", "load_average", "start_s", "warmup_s", "timed_s", "wall_s"),
     *(
         "statistics",
         "cells",

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.analysis.cells import INVALID, STABLE, clients
-from exatrkx_service.analysis.summary import SLOWDOWN, sort_options
+from exatrkx_service.analysis.summary import COST, SLOWDOWN, sort_options
 from exatrkx_service.analysis.table import TableError, number, read_summary
 from exatrkx_service.analysis.timings import BASELINE, CELL
 from exatrkx_service.identity import flatten
@@ -28,16 +28,16 @@ from exatrkx_service.identity import flatten
 SLOWER, FASTER, NO_CHANGE, NOT_KNOWN = "slower", "faster", "no change", "not known"
 ONLY_HERE, ONLY_BASELINE = "only here", "only in the baseline"
 _VALUES = [
-    *("mean_ms", "control_ms", "throughput_evt_s", "cost_ms", "cost_low_ms", "cost_high_ms"),
-    *(*SLOWDOWN, "verdict"),
+    *("mean_ms", "control_ms", "throughput_evt_s"),
+    *(*COST, *SLOWDOWN, "verdict"),
 ]
 _OF_BASELINE = [f"baseline_{name}" for name in _VALUES]
 _DIFFERENCE_MS = ["difference_ms", "difference_low_ms", "difference_high_ms"]
-_DIFFERENCE_SLOWDOWN = [f"difference_slowdown{part}" for part in ("", "_low", "_high")]
+DIFFERENCE_SLOWDOWN = [f"difference_slowdown{part}" for part in ("", "_low", "_high")]
 CHANGES_COLUMNS = [
     *CELL,
     *(name for pair in zip(_OF_BASELINE, _VALUES, strict=True) for name in pair),
-    *(*_DIFFERENCE_MS, *_DIFFERENCE_SLOWDOWN, "changed"),
+    *(*_DIFFERENCE_MS, *DIFFERENCE_SLOWDOWN, "changed"),
 ]
 DIFFERENCES_COLUMNS = ["key", "baseline", "here"]
 # The order in which differences of the provenance are shown; others come after these.
@@ -63,7 +63,7 @@ def read_run(folder: Path | str) -> tuple[pd.DataFrame, dict[str, Any]]:
         summary = read_summary(path)
     except TableError as error:
         raise ComparisonError(str(error)) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ComparisonError(f"{path}: not a readable table: {error}") from error
     if missing := [name for name in [*CELL, *_VALUES] if name not in summary]:
         raise ComparisonError(
@@ -109,8 +109,8 @@ def changes(baseline: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
         indicator="where",
     )
     for names, found in (
-        (["cost_ms", "cost_low_ms", "cost_high_ms"], _DIFFERENCE_MS),
-        (SLOWDOWN, _DIFFERENCE_SLOWDOWN),
+        (COST, _DIFFERENCE_MS),
+        (SLOWDOWN, DIFFERENCE_SLOWDOWN),
     ):
         value, low, high = (table[name] for name in names)
         then, then_low, then_high = (table[f"baseline_{name}"] for name in names)
@@ -123,7 +123,7 @@ def changes(baseline: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
         ((table.verdict == INVALID) | (table.baseline_verdict == INVALID), INVALID),
         ((table.difference_low_ms > 0) & (table.difference_slowdown_low > 0), SLOWER),
         ((table.difference_high_ms < 0) & (table.difference_slowdown_high < 0), FASTER),
-        (half.isna(), NOT_KNOWN),
+        (table.difference_slowdown_low.isna(), NOT_KNOWN),
     ]
     table["changed"] = np.select(*map(list, zip(*cases, strict=True)), default=NO_CHANGE)
     return sort_options(table[CHANGES_COLUMNS])

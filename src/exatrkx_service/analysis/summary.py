@@ -29,11 +29,12 @@ from exatrkx_service.options import natural_key
 # Quantiles [%] that are reported, each with the samples it needs: above it at least one of them is
 # expected, n (1 - q / 100) >= 1. Any number has a median.
 MIN_SAMPLES = {50: 1, 95: 20, 99: 100}
+COST = ["cost_ms", "cost_low_ms", "cost_high_ms"]
 SLOWDOWN = ["slowdown_vs_S0", "slowdown_low", "slowdown_high"]
 SUMMARY_COLUMNS = [
     *("option", "concurrency", "n_events", "n_blocks", "n_failed"),
     *("mean_ms", "std_ms", "ci95_low_ms", "ci95_high_ms", "p50_ms", "p95_ms", "p99_ms"),
-    *("throughput_evt_s", "cost_ms", "cost_low_ms", "cost_high_ms", "control_ms"),
+    *("throughput_evt_s", *COST, "control_ms"),
     *SLOWDOWN,
     *("client_cpu_ms", "server_cpu_ms", "client_pss_mib", "server_pss_mib"),
     *("tracks_identical", "verdict", "reason"),
@@ -114,7 +115,7 @@ def _estimates(means: pd.DataFrame, confidence_level: float) -> dict[str, float]
     """Means over the blocks of a cell, with their intervals [ms]."""
     names = {
         "option_ms": ("mean_ms", "ci95_low_ms", "ci95_high_ms"),
-        "cost_ms": ("cost_ms", "cost_low_ms", "cost_high_ms"),
+        "cost_ms": COST,
         "control_ms": ("control_ms",),
     }
     row: dict[str, float] = {}
@@ -150,9 +151,8 @@ def _memory(jobs: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, int], dict
 
 def cost_table(summary: pd.DataFrame) -> pd.DataFrame:
     """What each valid option costs, and S0 against itself: columns ``COST_COLUMNS`` [ms]."""
-    columns = ["option", "concurrency", "cost_ms", "cost_low_ms", "cost_high_ms"]
     return (
-        summary.dropna(subset="cost_ms")[columns]
+        summary.dropna(subset="cost_ms")[[*CELL, *COST]]
         .set_axis(COST_COLUMNS, axis="columns")
         .reset_index(drop=True)
     )

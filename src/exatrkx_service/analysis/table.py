@@ -45,10 +45,10 @@ def read_table(path: Path | str) -> pd.DataFrame:
     Raises:
         TableError: the file is no table, or ends within a line.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    if not text.endswith("\n"):
-        raise TableError(f"{path}: not a readable table: no newline at its end, was it cut off?")
     try:
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("no newline at its end, was it cut off?")
         return pd.read_csv(
             io.StringIO(text),
             float_precision="round_trip",
@@ -56,7 +56,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
             na_values=[""],
             dtype=dict.fromkeys(NAMES, str),
         )
-    except ValueError as error:  # pandas' errors derive from it
+    except ValueError as error:  # those of pandas and of decoding derive from it
         raise TableError(f"{path}: not a readable table: {error}") from error
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from exatrkx_service.analysis.comparison import FASTER, NO_CHANGE, SLOWER
+from exatrkx_service.analysis.comparison import (
+    DIFFERENCE_SLOWDOWN,
+    FASTER,
+    NO_CHANGE,
+    SLOWER,
+)
 from exatrkx_service.analysis.figures.style import (
     empty_figure,
     error_bars,
@@ -56,11 +61,10 @@ def changes(changes: pd.DataFrame) -> Figure:
         own = (rows.changed == kind).to_numpy()
         if not own.any():
             continue
-        columns = [f"difference_slowdown{part}" for part in ("", "_low", "_high")]
         shifts.errorbar(
-            rows[columns[0]][own],
+            rows[DIFFERENCE_SLOWDOWN[0]][own],
             y[own],
-            xerr=error_bars(rows[own], *columns),
+            xerr=error_bars(rows[own], *DIFFERENCE_SLOWDOWN),
             fmt=marker,
             ms=6 if kind != NO_CHANGE else 4,
             color=colour,
