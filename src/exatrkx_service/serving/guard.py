@@ -7,6 +7,7 @@ before: then it is SIGKILL at once, for a server whose models hang would take al
 signal from the kernel at the owner's death would not do: a Triton that is still loading its models
 dies of a SIGTERM and leaves their processes. What the server leaves, processes, shared memory and a
 folder of its Python backend, the guard removes; after an owner that was killed the server's files.
+The last of several servers to end removes the folders of all.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ SHARED_MEMORY = Path("/dev/shm")
 # The Python backend makes one for the environments of its models, whatever TMPDIR says; a server
 # that is killed leaves it. There are none in ours, so it is empty.
 FOLDERS = (Path("/tmp"), "python_env_*")
+BACKEND = "libtriton_python.so"
 KILL = b"kill"
 STUB = "triton_python_backend_stub"  # the program that runs a Python model
 
@@ -59,9 +61,26 @@ def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> 
                 kill()
 
 
-def _backend_folders() -> set[Path]:
+def _backend_lives() -> bool:
+    """Whether any process that this user can see into has the Python backend loaded."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            if BACKEND in maps.read_text(errors="replace"):
+                return True
+    return False
+
+
+def _remove_backend_folders() -> None:
+    """Removes what servers of this user left, unless one lives: it aborts without its folder."""
     place, pattern = FOLDERS
-    return set(place.glob(pattern))
+    # In this order: one that comes after the list is not in it, one that is in it can be seen.
+    folders = list(place.glob(pattern))
+    if _backend_lives():
+        return
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty, or another user's
+            if folder.stat().st_uid == os.getuid():
+                folder.rmdir()
 
 
 def guard(timeout_s: float, region: str, work: str, command: list[str]) -> int:
@@ -82,7 +101,7 @@ def guard(timeout_s: float, region: str, work: str, command: list[str]) -> int:
         # Meant for the owner, who closes the input then. A handler, for a program would inherit
         # that a signal is ignored.
         signal.signal(number, lambda *_: None)
-    owner, before = os.getppid(), _backend_folders()
+    owner = os.getppid()
     server = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -95,9 +114,7 @@ def guard(timeout_s: float, region: str, work: str, command: list[str]) -> int:
     psutil.wait_procs(_kill(os.getpid()))
     for segment in SHARED_MEMORY.glob(f"{region}*"):
         segment.unlink(missing_ok=True)
-    for folder in _backend_folders() - before:
-        with contextlib.suppress(OSError):  # not empty, or of somebody else: not ours
-            folder.rmdir()
+    _remove_backend_folders()
     if os.getppid() != owner:
         shutil.rmtree(work, ignore_errors=True)
     return code if code >= 0 else 128 - code

@@ -1,6 +1,8 @@
 import shutil
 
+import psutil
 import pytest
+from real_server import backend_folders
 
 from exatrkx_service.identity import with_networks
 
@@ -23,3 +25,13 @@ def config(config, root):
 @pytest.fixture
 def settings(config):
     return dict(config["server"])
+
+
+@pytest.fixture
+def no_folder_of_a_backend_is_left():
+    before = backend_folders()
+    yield
+    left = backend_folders() - before
+    # One of a server that other tests run meanwhile is no fault, and goes with it.
+    names = {process.info["name"] for process in psutil.process_iter(["name"])}
+    assert not left or "tritonserver" in names
