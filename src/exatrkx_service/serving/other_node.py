@@ -121,21 +121,25 @@ def launch_on_other_node(
     with _running(step, output, stop_timeout_s=settings["stop_timeout_s"] + 10) as process:
         endpoint = _wait_published(process, work / ENDPOINT, output, settings["start_timeout_s"])
         urls = {name: f"{endpoint['host']}:{port}" for name, port in endpoint["ports"].items()}
-        ask_version(urls["grpc"], models)
-        yield from owned(
-            Server(
-                grpc_url=urls["grpc"],
-                http_url=urls["http"],
-                version=endpoint["version"],
-                process=process,
-                log=log,
-                machine=endpoint["machine"],
-                trace=work / "trace.json",
-                journals=work / "journals",
-                token=endpoint["token"],
-                same_clock=False,
-            )
+        server = Server(
+            grpc_url=urls["grpc"],
+            http_url=urls["http"],
+            version=endpoint["version"],
+            process=process,
+            log=log,
+            machine=endpoint["machine"],
+            trace=work / "trace.json",
+            journals=work / "journals",
+            token=endpoint["token"],
+            same_clock=False,
         )
+        try:
+            ask_version(server.grpc_url, models)
+        except ServerError:
+            # It can end as soon as it has said where it is.
+            server.check_alive(wait_s=10)
+            raise
+        yield from owned(server)
 
 
 @contextlib.contextmanager
