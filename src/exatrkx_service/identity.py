@@ -24,6 +24,14 @@ EVENTS_CODE = tuple(
         "digitization.json",
     )
 )
+# What takes in events from elsewhere:
+IMPORT_CODE = tuple(
+    f"events/{name}"
+    for name in (
+        *("formats", "sample.py", "imported.py", "reader.py"),
+        *("tables.py", "truth.py", "units.py", "event.py", "files.py"),
+    )
+)
 # What makes an exported network of weights:
 EXPORT_CODE = ("models/export.py", "models/networks.py", "models/features.py", "models/weights.py")
 # What decides how a stage is run and timed, and what it finds:

@@ -7,6 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+# Of ``Event.particles``.
+PARTICLE_COLUMNS = {
+    "particle_id": object,
+    "pdg": np.int64,
+    "charge": np.float64,
+    **dict.fromkeys(("pt", "eta", "phi", "vr", "vphi", "vz"), np.float64),
+    "from_hnl": np.bool_,
+    "n_space_points": np.int64,
+}
 UNUSED_MEASUREMENT = np.uint64(2**64 - 1)  # the second of a space point with one measurement
 
 
@@ -17,11 +26,12 @@ class Event:
     Attributes:
         event_id: the event's number in its sample.
         space_points: float32 (N, 3): r [mm], phi [rad, in (-pi, pi]], z [mm]. The rows
-            keep the order of the ACTS space point file.
+            keep the order of the file.
         particle_index: int64 (N,): row of ``particles`` that made the space point, -1 where
             no particle did, or where its two clusters come from different particles.
-        particles: one row per particle that was simulated. Columns: ``particle_id`` (str: the
-            five ACTS barcode fields joined with '|'), ``pdg`` (int64), ``charge`` [e],
+        particles: one row per particle that was simulated; none if the truth is not known.
+            Columns: ``particle_id`` (str: the five ACTS barcode fields joined with '|', or the id
+            as it stands in the file), ``pdg`` (int64, 0 where it is not known), ``charge`` [e],
             ``pt`` [GeV], ``eta``, ``phi`` [rad], ``vr`` [mm], ``vphi`` [rad] and
             ``vz`` [mm]: production vertex, ``from_hnl`` (bool: decay product of the HNL),
             ``n_space_points`` (int64).
@@ -35,6 +45,22 @@ class Event:
     def __len__(self) -> int:
         """Number of space points."""
         return len(self.space_points)
+
+    @classmethod
+    def without_truth(cls, event_id: int, space_points: np.ndarray) -> Event:
+        """An event of which the particles are not known; arguments as the attributes."""
+        particles = {name: np.empty(0, type_) for name, type_ in PARTICLE_COLUMNS.items()}
+        nobody = np.full(len(space_points), -1, np.int64)
+        return cls(event_id, space_points, nobody, pd.DataFrame(particles))
+
+
+def cylindrical(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Space points from Cartesian positions [mm]: float32 (N, 3), as of ``Event``."""
+    with np.errstate(over="ignore"):
+        points = np.column_stack([np.hypot(x, y), np.arctan2(y, x), z]).astype(np.float32)
+    # arctan2 gives -pi for y = -0.0: the same direction as pi.
+    points[points[:, 1] <= -np.float32(np.pi), 1] = np.float32(np.pi)
+    return points
 
 
 @dataclass(frozen=True)

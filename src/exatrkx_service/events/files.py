@@ -1,11 +1,11 @@
-"""Names of an event's files and of their columns, as ACTS writes them."""
+"""Names of an event's files, and of the columns that ACTS writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 HNL_FILE = "hnl"
-# Everything kept per event. The space points come last: an event that has them is complete.
+# All of a generated event. The space points come last: an event that has them is complete.
 EVENT_FILES = (
     "particles_simulated",
     "hits",
@@ -14,6 +14,8 @@ EVENT_FILES = (
     HNL_FILE,
     "spacepoint",
 )
+# Of an event from elsewhere (``imported``): tables in Parquet; without truth the last alone.
+IMPORTED_FILES = ("particles", "space_points")
 BARCODE_COLUMNS = (
     "particle_id_pv",
     "particle_id_sv",
@@ -25,7 +27,7 @@ BARCODE_COLUMNS = (
 
 def event_file(folder: Path, event_id: int, kind: str) -> Path:
     """Path of one of an event's files, e.g. ``event000000007-hits.csv``."""
-    return folder / f"event{event_id:09d}-{kind}.csv"
+    return folder / f"event{event_id:09d}-{kind}.{'parquet' if kind in IMPORTED_FILES else 'csv'}"
 
 
 def event_range(first_event: int, n_events: int) -> range:

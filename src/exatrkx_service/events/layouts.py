@@ -35,15 +35,21 @@ class Layout:
 
 # The first that fits counts. Releases of ACTS: from Examples/Io/Csv/src/CsvOutputData.hpp in each.
 LAYOUTS = (
-    Layout("the space points of ACTS", "measurement_id_1 measurement_id_2 x y z", "spacepoint"),
+    Layout(
+        "the space points of ACTS since release 43.3",
+        "measurement_id_1 measurement_id_2 x y z",
+        "spacepoint",
+    ),
     Layout(
         "the space points of ACTS before release 43.3, which had one measurement each",
-        "measurement_id geometry_id x y z var_r var_z",
+        "measurement_id x y z var_r var_z",
+        "spacepoint",
     ),
     Layout(
         "space points as the CsvSpacePointReader of ACTS takes them; CsvSpacePointWriter writes "
         "other columns",
         "measurement_id sp_x sp_y sp_z",
+        "spacepoint",
     ),
     Layout("the measurements of ACTS", "measurement_id local_key local0 local1", "measurements"),
     Layout(
@@ -53,16 +59,27 @@ LAYOUTS = (
         exact=True,
     ),
     Layout("the cells of ACTS", "geometry_id channel0 channel1 value"),
-    Layout("the hits of ACTS", f"{_BARCODE} geometry_id tx ty tz", "hits"),
-    Layout("the particles of ACTS", f"{_BARCODE} particle_type vx px q", "particles_simulated"),
+    Layout("the hits of ACTS since release 44", f"{_BARCODE} geometry_id tx ty tz", "hits"),
+    Layout(
+        "the particles of ACTS since release 44",
+        f"{_BARCODE} particle_type vx px q",
+        "particles_simulated",
+    ),
     Layout("the list of the HNL's decay products", f"{_BARCODE} particle_type", HNL_FILE, True),
     Layout(
         "the hits of ACTS before release 44, with a particle's id in one number",
         "particle_id geometry_id tx ty tz tpx",
+        "hits",
     ),
     Layout(
         "the particles of ACTS before release 44, with a particle's id in one number",
         "particle_id particle_type process vx px q",
+        "particles_simulated",
+    ),
+    Layout(
+        "the clusters of the CsvPlanarClusterWriter, which ACTS had until release 34 and which "
+        "kept the particles in a file truth",
+        "hit_id geometry_id x y z t",
     ),
     Layout("the hits of TrackML", "hit_id x y z volume_id layer_id module_id"),
     Layout("the truth of TrackML", "hit_id particle_id tx ty tz weight"),

@@ -1,42 +1,48 @@
-"""Manifests: which events a generation job made, with the check sums of their files."""
+"""Manifests: which events a job made or took in, with the check sums of their files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from exatrkx_service.events.files import EVENT_FILES, event_file
+from exatrkx_service.events.files import EVENT_FILES, IMPORTED_FILES, event_file
 from exatrkx_service.events.reader import read_space_points
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import file_sha256
 from exatrkx_service.machine import version
 
 GENERATORS = {"pythia8mc": "pythia8mc", "pyacts": "acts"}
+# The files of an event: generated; from elsewhere with its truth; and without.
+_KINDS = (EVENT_FILES, IMPORTED_FILES, IMPORTED_FILES[-1:])
 
 
 def write_manifest(
-    path: Path, settings: dict[str, Any], events: Iterable[int], code_sha256: str
+    path: Path,
+    settings: dict[str, Any],
+    events: Iterable[int],
+    code_sha256: str,
+    kinds: Sequence[str] = EVENT_FILES,
 ) -> None:
     """Writes the manifest of events that lie in its folder.
 
     Args:
         path: the manifest.
-        settings: what the events were generated with; JSON.
+        settings: what the events were made with; JSON.
         events: their numbers.
-        code_sha256: digest of the code that generated them.
+        code_sha256: digest of the code that made them.
+        kinds: the files of each event.
     """
     files = {
-        str(event): {
-            kind: file_sha256(event_file(path.parent, event, kind)) for kind in EVENT_FILES
-        }
+        str(event): {kind: file_sha256(event_file(path.parent, event, kind)) for kind in kinds}
         for event in events
     }
-    # They depend on these versions as well.
-    software = {name: version(name, module) for name, module in GENERATORS.items()}
+    # Generated ones depend on these versions as well.
+    generators = GENERATORS if kinds == EVENT_FILES else {}
+    software = {name: version(name, module) for name, module in generators.items()}
     content = {"settings": settings, "code_sha256": code_sha256, "software": software}
     path.write_text(json.dumps(content | {"events": files}, indent=1) + "\n")
 
@@ -46,17 +52,17 @@ def check_settings(paths: Iterable[Path | str], settings: dict[str, Any]) -> Non
 
     Args:
         paths: their manifests.
-        settings: what they must have been generated with.
+        settings: what they must have been made with.
 
     Raises:
-        EventFormatError: they were generated with others; names the manifest and the key.
+        EventFormatError: they were made with others; names the manifest and the key.
     """
     for path in map(Path, paths):
         found = json.loads(path.read_text())["settings"]
         for key, value in settings.items():
             if found.get(key) != value:
                 raise EventFormatError(
-                    f"{path}: events.{key}: generated with {found.get(key)}, expected {value}, "
+                    f"{path}: events.{key}: made with {found.get(key)}, expected {value}, "
                     "that of the configuration; delete it and run again"
                 )
 
@@ -76,7 +82,7 @@ def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
         try:
             files = json.loads(path.read_text())["events"]
             events = {
-                int(event): {kind: sums[kind] for kind in EVENT_FILES}
+                int(event): {kind: sums[kind] for kind in _kinds(sums)}
                 for event, sums in files.items()
             }
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -100,12 +106,17 @@ def read_sample(paths: Iterable[Path | str]) -> dict[int, np.ndarray]:
     }
 
 
+def _kinds(sums: dict[str, str]) -> Sequence[str]:
+    """The files that an event must have, of those that its manifest lists."""
+    return next((kinds for kinds in _KINDS if set(kinds) <= set(sums)), EVENT_FILES)
+
+
 def _verify(file: Path, expected: str, manifest: Path) -> None:
     try:
-        problem = None if file_sha256(file) == expected else "has changed since it was generated"
+        problem = None if file_sha256(file) == expected else "has changed since it was made"
     except OSError as error:
         problem = f"can't be read ({error.strerror})"
     if problem:
         raise EventFormatError(
-            f"{file}: {problem}; delete {manifest} and run again to generate its events anew"
+            f"{file}: {problem}; delete {manifest} and run again to make its events anew"
         )

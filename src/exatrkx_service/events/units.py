@@ -17,14 +17,17 @@ HALF_GEV = 1000.0  # median momentum of many particles
 _MM_PER = {"um": 1e-3, "cm": 10.0, "m": 1e3}
 
 
-def require_millimetres(path: Path, space_points: np.ndarray) -> None:
+def require_millimetres(
+    path: Path | str, space_points: np.ndarray, columns: str = "columns x,y,z"
+) -> None:
     """Raises for an event of ``MANY`` space points or more that can't be in mm.
 
     The outermost of so many is about as far away as the detector is large.
 
     Args:
-        path: the file.
+        path: the file, and the event where the file has several.
         space_points: (N, 3): r [mm], phi [rad], z [mm].
+        columns: of the file that they were made from, for the message.
 
     Raises:
         EventFormatError: the positions are in another unit.
@@ -38,12 +41,12 @@ def require_millimetres(path: Path, space_points: np.ndarray) -> None:
         units = [unit for unit, mm in _MM_PER.items() if low <= farthest * mm <= high]
         guess = f"; that looks like {units[0]}" if units else ""
         raise EventFormatError(
-            f"{path}: columns x,y,z: the outermost of {len(space_points)} space points is "
+            f"{path}: {columns}: the outermost of {len(space_points)} space points is "
             f"{farthest:g} from the origin, expected {low:g} to {high:g} mm in a tracker{guess}"
         )
 
 
-def require_gev(path: Path, particles: pd.DataFrame) -> None:
+def require_gev(path: Path | str, particles: pd.DataFrame) -> None:
     """Raises for an event of ``MANY`` particles or more whose momenta can't be in GeV.
 
     Half of so many above ``HALF_GEV`` have more energy than a collision of any collider, built or
@@ -53,7 +56,7 @@ def require_gev(path: Path, particles: pd.DataFrame) -> None:
     made nearer the beam.
 
     Args:
-        path: the file.
+        path: the file, and the event where the file has several.
         particles: columns as in the file.
 
     Raises:

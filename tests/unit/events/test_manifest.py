@@ -31,8 +31,8 @@ def test_a_file_that_has_changed_is_named(manifest, kind):
     with pytest.raises(EventFormatError) as error:
         read_manifests([manifest])
     assert str(error.value) == (
-        f"{file}: has changed since it was generated; "
-        f"delete {manifest} and run again to generate its events anew"
+        f"{file}: has changed since it was made; "
+        f"delete {manifest} and run again to make its events anew"
     )
 
 
@@ -43,7 +43,7 @@ def test_a_file_that_is_missing_is_named(manifest):
         read_manifests([manifest])
     assert str(error.value) == (
         f"{file}: can't be read (No such file or directory); "
-        f"delete {manifest} and run again to generate its events anew"
+        f"delete {manifest} and run again to make its events anew"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_manifest_is_refused(manifest, text):
 
 def test_events_of_other_settings_are_named(manifest):
     check_settings([manifest], {"seed": 1})
-    with pytest.raises(EventFormatError, match=r"7-8\.json: events\.seed: generated with 1, expec"):
+    with pytest.raises(EventFormatError, match=r"7-8\.json: events\.seed: made with 1, expec"):
         check_settings([manifest], {"seed": 2})
 
 

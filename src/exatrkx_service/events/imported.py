@@ -1,0 +1,50 @@
+"""Events from elsewhere, once they are read and checked: two tables per event, in Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from exatrkx_service.events.event import Event
+from exatrkx_service.events.files import event_file
+
+PARTICLES, SPACE_POINTS = "particles", "space_points"
+POSITION = ["r", "phi", "z"]  # [mm, rad, mm], float32
+INDEX = "particle_index"  # column of the space points where the truth is known
+
+
+def is_imported(folder: Path, event_id: int) -> bool:
+    """Whether an event lies in a folder in this form."""
+    return event_file(folder, event_id, SPACE_POINTS).is_file()
+
+
+def write_imported(folder: Path, event: Event, *, truth: bool) -> None:
+    """Writes an event.
+
+    Args:
+        folder: where to.
+        event: the event.
+        truth: whether its particles are known.
+    """
+    points = pd.DataFrame(event.space_points, columns=POSITION)
+    if truth:
+        points[INDEX] = event.particle_index
+        event.particles.to_parquet(event_file(folder, event.event_id, PARTICLES), index=False)
+    points.to_parquet(event_file(folder, event.event_id, SPACE_POINTS), index=False)
+
+
+def imported_space_points(folder: Path, event_id: int) -> np.ndarray:
+    """Space points of an event, as of ``Event``."""
+    return pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))[POSITION].to_numpy()
+
+
+def read_imported(folder: Path, event_id: int) -> Event:
+    """An event; without particles if its truth is not known."""
+    points = pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))
+    positions = points[POSITION].to_numpy()
+    if INDEX not in points:
+        return Event.without_truth(event_id, positions)
+    particles = pd.read_parquet(event_file(folder, event_id, PARTICLES))
+    return Event(event_id, positions, points[INDEX].to_numpy(), particles)

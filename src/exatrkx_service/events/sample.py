@@ -1,0 +1,123 @@
+"""The sample that is measured: events from elsewhere are taken in, and any sample is described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exatrkx_service.events.event import Event
+from exatrkx_service.events.files import IMPORTED_FILES
+from exatrkx_service.events.formats import open_events
+from exatrkx_service.events.imported import write_imported
+from exatrkx_service.events.manifest import write_manifest
+from exatrkx_service.events.tables import EventFormatError
+
+GENERATE = "generate"  # ``events.source`` of a sample that is not from elsewhere
+
+
+def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]], bool]:
+    """What there is to take in, by the names of files where these say it.
+
+    Args:
+        settings: the section ``events`` of the configuration.
+
+    Returns:
+        The files of the first ``n_events`` events by number, and whether the truth is known.
+
+    Raises:
+        EventFormatError: the folder or its events are missing.
+    """
+    events = open_events(settings)
+    return dict(islice(events.files().items(), settings["n_events"])), events.has_truth()
+
+
+def take_in(manifest: Path, settings: Mapping[str, Any], code_sha256: str) -> None:
+    """Reads and checks events from elsewhere, and writes them and their manifest.
+
+    Args:
+        manifest: its folder gets the events, and loses what it held.
+        settings: the section ``events`` of the configuration, as far as it is about them.
+        code_sha256: digest of the code that does this.
+
+    Raises:
+        EventFormatError: a file is missing or malformed, holds what can't be, or an event is in
+            two of them; names it. Nothing is written then.
+    """
+    files, truth = own_files(settings)
+    reader = open_events(settings)
+    events, seen = [], {}
+    for number, paths in files.items():
+        event = reader.read(number)
+        _check(paths[0], event)
+        content = event.space_points.tobytes()
+        if content and (other := seen.setdefault(content, number)) != number:
+            raise EventFormatError(
+                f"{paths[0]}: event {number} has the same space points as event {other} of "
+                f"{files[other][0]}; expected each event once"
+            )
+        events.append(event)
+    for file in manifest.parent.glob("event*"):
+        file.unlink()
+    for event in events:
+        write_imported(manifest.parent, event, truth=truth)
+    kinds = IMPORTED_FILES if truth else IMPORTED_FILES[-1:]
+    write_manifest(manifest, dict(settings), files, code_sha256, kinds)
+
+
+def describe(
+    events: Iterable[Event], settings: Mapping[str, Any], *, truth: bool
+) -> dict[str, Any]:
+    """What a sample holds, for people.
+
+    Args:
+        events: at least one.
+        settings: the section ``events`` of the configuration.
+        truth: whether its particles are known.
+
+    Returns:
+        ``source``, ``path`` (None if generated), ``n_events``, ``first_event``, ``last_event``,
+        ``truth``; ``space_points`` (of an event: ``mean``, ``min``, ``max``), ``r_mm``,
+        ``phi_rad`` and ``z_mm`` (``min``, ``max``; None without space points); and where the
+        truth is known ``particles_mean`` and ``matched``, the share of space points that a
+        particle made.
+    """
+    events = list(events)
+    sizes = [len(event) for event in events]
+    points = np.concatenate([event.space_points for event in events])
+    found = {
+        "source": settings["source"],
+        "path": settings.get("path"),
+        "n_events": len(events),
+        "first_event": events[0].event_id,
+        "last_event": events[-1].event_id,
+        "truth": truth,
+        "space_points": {
+            "mean": float(np.mean(sizes)),
+            "min": min(sizes),
+            "max": max(sizes),
+        },
+    }
+    for name, column in zip(("r_mm", "phi_rad", "z_mm"), points.T, strict=True):
+        ends = [float(column.min()), float(column.max())] if len(column) else [None, None]
+        found[name] = dict(zip(("min", "max"), ends, strict=True))
+    if truth:
+        indices = np.concatenate([event.particle_index for event in events])
+        found["particles_mean"] = float(np.mean([len(event.particles) for event in events]))
+        found["matched"] = float((indices >= 0).mean()) if len(indices) else None
+    return found
+
+
+def _check(path: Path, event: Event) -> None:
+    """The last line of defence: what no format may give."""
+    r, phi, z = event.space_points.T
+    good = np.isfinite(r) & np.isfinite(z) & (r >= 0) & (np.abs(phi) <= np.float32(np.pi))
+    if not good.all():
+        row = int(np.argmin(good))
+        raise EventFormatError(
+            f"{path}: space point {row + 1}: r {r[row]:g} mm, phi {phi[row]:g} rad, z {z[row]:g} "
+            "mm; expected r of at least 0, phi in (-pi, pi] and finite numbers"
+        )

@@ -1,0 +1,174 @@
+"""Events from elsewhere are taken in and described."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from known_events import FEW
+
+from exatrkx_service.events.event import Event
+from exatrkx_service.events.formats import FORMATS, open_events
+from exatrkx_service.events.manifest import read_manifests, read_sample
+from exatrkx_service.events.reader import read_event, read_space_points
+from exatrkx_service.events.sample import describe, own_files, take_in
+from exatrkx_service.events.tables import EventFormatError
+
+SCALES = [1000, math.pi, 1000]
+
+
+def write(folder, *events):
+    folder.mkdir(exist_ok=True)
+    for number, rows in enumerate(events):
+        lines = [",".join(map(str, row)) for row in rows]
+        (folder / f"{number}.csv").write_text("".join(f"{line}\n" for line in lines))
+    return {
+        "source": "features",
+        "path": str(folder),
+        "n_events": 100,
+        "features": {"scales": SCALES},
+    }
+
+
+A, B = [(0.03, 0.5, -0.1), (0.07, -0.25, 2.0)], [(0.5, 0.75, 1.0)]
+
+
+def test_every_format_of_the_schema_is_there(root):
+    from exatrkx_service.config import read_schema
+
+    (_, *names) = read_schema()["properties"]["events"]["properties"]["source"]["enum"]
+    assert sorted(FORMATS) == names
+    for name in names:
+        assert isinstance(open_events({"source": name, "path": "x"}), FORMATS[name])
+
+
+def test_events_are_taken_in_and_read_again(tmp_path):
+    settings = write(tmp_path / "mine", A, B)
+    manifest = tmp_path / "out" / "events.json"
+    manifest.parent.mkdir()
+    take_in(manifest, settings, "c0de")
+    found = read_sample([manifest])
+    assert list(found) == [0, 1]
+    expected = np.array([[30, math.pi / 2, -100], [70, -math.pi / 4, 2000]], np.float32)
+    np.testing.assert_array_equal(found[0], expected)
+    event = read_event(manifest.parent, 0)
+    assert event.particle_index.tolist() == [-1, -1] and len(event.particles) == 0
+    content = json.loads(manifest.read_text())
+    assert content["settings"] == settings and content["code_sha256"] == "c0de"
+    assert set(content["events"]["0"]) == {"space_points"}
+
+
+def test_the_first_events_are_taken(tmp_path):
+    settings = write(tmp_path / "mine", A, B)
+    files, truth = own_files(settings | {"n_events": 1})
+    assert files == {0: (tmp_path / "mine" / "0.csv",)} and not truth
+    assert list(own_files(settings)[0]) == [0, 1]
+
+
+def test_what_was_there_before_goes(tmp_path):
+    manifest = tmp_path / "events.json"
+    take_in(manifest, write(tmp_path / "two", A, B), "c0de")
+    take_in(manifest, write(tmp_path / "one", B), "c0de")
+    assert [path.name for path in tmp_path.glob("*.parquet")] == [
+        "event000000000-space_points.parquet"
+    ]
+    assert list(read_manifests([manifest])) == [0]
+
+
+def test_a_malformed_event_leaves_what_is_there(tmp_path):
+    manifest = tmp_path / "events.json"
+    take_in(manifest, write(tmp_path / "good", A), "c0de")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    settings = write(tmp_path / "bad", A, [(-1, 0, 0)])
+    with pytest.raises(EventFormatError, match=r"bad/1\.csv: line 1, column r: -1"):
+        take_in(manifest, settings, "c0de")
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
+def test_an_event_that_is_there_twice_is_refused(tmp_path):
+    mine = tmp_path / "mine"
+    with pytest.raises(EventFormatError) as error:
+        take_in(tmp_path / "events.json", write(mine, A, B, A), "c0de")
+    assert str(error.value) == (
+        f"{mine}/2.csv: event 2 has the same space points as event 0 of {mine}/0.csv; "
+        "expected each event once"
+    )
+    # Events without any are all alike.
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+class Anything:
+    """A format that gives what a test puts in."""
+
+    event = None
+
+    def __init__(self, folder, _settings):
+        self.folder = folder
+
+    def files(self):
+        return {7: (self.folder / "file",)}
+
+    def has_truth(self):
+        return len(self.event.particles) > 0
+
+    def read(self, _event):
+        return self.event
+
+
+def test_the_truth_is_kept(tmp_path):
+    points = np.array([[1, 0.5, 2]] * len(FEW.positions), np.float32)
+    event = Event(7, points, np.array(FEW.made_by, np.int64), FEW.expected())
+    found = keep(tmp_path, event)
+    np.testing.assert_array_equal(found.space_points, points)
+    np.testing.assert_array_equal(found.particle_index, event.particle_index)
+    pd.testing.assert_frame_equal(found.particles, event.particles)
+
+
+def keep(folder, event):
+    Anything.event = event
+    FORMATS["anything"] = Anything
+    try:
+        given = {"source": "anything", "path": "x", "n_events": 1}
+        take_in(folder / "events.json", given, "c0de")
+    finally:
+        del FORMATS["anything"]
+    np.testing.assert_array_equal(read_space_points(folder, 7), event.space_points)
+    return read_event(folder, 7)
+
+
+@pytest.mark.parametrize(
+    "point", [(-1, 0, 0), (1, 3.2, 0), (1, -3.2, 0), (math.inf, 0, 0), (1, math.nan, 0)]
+)
+def test_what_no_format_may_give_is_refused(tmp_path, point):
+    event = Event.without_truth(7, np.array([(1, 0, 0), point], np.float32))
+    with pytest.raises(EventFormatError, match="x/file: space point 2: r "):
+        keep(tmp_path, event)
+    assert not list(tmp_path.glob("*"))
+
+
+def test_a_sample_is_described():
+    points = np.array([[30, -3, -100], [70, 0.5, 2000]], np.float32)
+    particles = FEW.expected()
+    events = [
+        Event(3, points, np.array([0, -1]), particles),
+        Event(9, points[:1], np.array([0]), particles.iloc[:1]),
+    ]
+    found = describe(events, {"source": "acts", "path": "mine"}, truth=True)
+    assert found == {
+        "source": "acts",
+        "path": "mine",
+        "n_events": 2,
+        "first_event": 3,
+        "last_event": 9,
+        "truth": True,
+        "space_points": {"mean": 1.5, "min": 1, "max": 2},
+        "r_mm": {"min": 30, "max": 70},
+        "phi_rad": {"min": -3, "max": 0.5},
+        "z_mm": {"min": -100, "max": 2000},
+        "particles_mean": (len(particles) + 1) / 2,
+        "matched": pytest.approx(2 / 3),
+    }
+    empty = describe([Event.without_truth(0, points[:0])], {"source": "generate"}, truth=False)
+    assert empty["path"] is None and empty["r_mm"] == {"min": None, "max": None}
+    assert "matched" not in empty
