@@ -31,8 +31,8 @@ test-runs: $(STAMP)  ## tests that run the workflow here
 test-slurm: $(STAMP)  ## tests on a real Slurm, which they bring up here; as root, see README
 	@$(PYTEST) tests/slurm
 
-test-units: $(STAMP)  ## tests of the package, format and lint: minutes
-	@$(PYTEST) tests/unit tests/test_lint.py
+test-units: $(STAMP)  ## tests of the package and of single steps, format and lint: minutes
+	@$(PYTEST) tests/unit tests/test_lint.py tests/steps
 
 lint: $(STAMP)  ## format and lint alone
 	@$(PYTEST) tests/test_lint.py

@@ -36,5 +36,5 @@ rule all:
     input:
         rules.aggregate.input,
         rules.plots.input,
-        rules.physics.input,
+        rules.physics.input if TRUTH else [],
         rules.report.input,

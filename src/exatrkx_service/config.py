@@ -46,6 +46,8 @@ TARGETS = {
         "export_network",
         "export_repository",
         "reference",
+        "import_events",
+        "describe_sample",
         "measure",
         "measure_capacity",
         "capacity",
@@ -62,6 +64,8 @@ TARGETS = {
         "summarise",
         "physics",
         "physics_table",
+        "plot_figures",
+        "plot_physics",
         "plots",
         "report",
         "write_report",
@@ -72,7 +76,6 @@ TARGETS = {
 }
 # The track finders that are always compared, and the folder of the second one's results.
 METHODS = ("exatrkx", "CKF", "baseline")
-FIGURE_PREFIX = "plot_"  # the rules that draw the figures are made in a loop
 
 
 class ConfigError(ValueError):
@@ -133,6 +136,14 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
+    events = filled["events"]
+    if (events["source"] == "generate") == ("path" in events):
+        expected = (
+            "expected none, or another events.source than generate"
+            if "path" in events
+            else f"missing key; events.source: {events['source']} needs the folder of the events"
+        )
+        raise ConfigError(f"{source}: events.path: {expected}")
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:
@@ -153,7 +164,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: server.urls: missing key; server.launcher: external needs the server's "
             "addresses, such as urls: {grpc: node01:8001, http: node01:8000}"
         )
-    if taken := [n for n in filled["options"] if n in TARGETS or n.startswith(FIGURE_PREFIX)]:
+    if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
         )
@@ -272,6 +283,8 @@ def _describe(rule: dict[str, Any]) -> str:
         return f"{_KINDS[kind]}, {_limits(rule)}"
     if kind == "array":
         extent = "one or more" if rule.get("minItems") else "none or more"
+        if rule.get("minItems", 0) == rule.get("maxItems"):
+            extent = str(rule["minItems"])
         twice = ", none of them twice" if rule.get("uniqueItems") else ""
         return f"a list of {extent}, each {_describe(rule['items'])}{twice}"
     least = rule.get("minLength", rule.get("minProperties", 0))

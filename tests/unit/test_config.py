@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from exatrkx_service.config import (
-    FIGURE_PREFIX,
     TARGETS,
     ConfigError,
     keys,
@@ -247,7 +246,7 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6.serve", "ensembel", "ensemble, fused, or a list of stages; did you mean ens"),
         ("options.S6.serve", None, "options.S6.serve: found None, expected one of ensemble, fused"),
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
-        ("options.plot_overhead", {"serve": []}, "options.plot_overhead: is a target of the work"),
+        ("options.plot_figures", {"serve": []}, "options.plot_figures: is a target of the work"),
         ("physics.methods.CKF", {"radius": 2}, "physics.methods.CKF: exatrkx, CKF, baseline are n"),
         ("physics.methods.Exatrkx", {"radius": 2}, "physics.methods.Exatrkx: exatrkx, CKF, baseli"),
         ("physics.methods.my own", {"radius": 2}, "found 'my own', expected a name of letters, di"),
@@ -374,7 +373,6 @@ def test_no_rule_can_be_the_name_of_an_option(root):
     files = [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]
     rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
     assert rules == TARGETS
-    assert f'f"{FIGURE_PREFIX}{{figure}}"' in (root / "workflow/rules/plots.smk").read_text()
 
 
 def test_a_rate_lasts_no_longer_than_it_may(config):

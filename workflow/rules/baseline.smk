@@ -3,9 +3,9 @@
 
 rule ckf:
     input:
-        manifests("benchmark"),
+        ckf_events,
     output:
-        **METHODS["CKF"],
+        **method_files("baseline", "tracks", "times"),
     log:
         f"{RESULTS}/logs/ckf.log",
     benchmark:

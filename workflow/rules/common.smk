@@ -17,6 +17,7 @@ from exatrkx_service.identity import (
     CODE,
     EVENTS_CODE,
     EXPORT_CODE,
+    IMPORT_CODE,
     code_digest,
 )
 from exatrkx_service.models.working_point import card_warning
@@ -38,6 +39,20 @@ try:
     check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+
+# The files of events from elsewhere, and whether it is known which particles made their space points.
+OWN_FILES, TRUTH = [], True
+if OWN_EVENTS := config["events"]["source"] != "generate":
+    from exatrkx_service.events.sample import own_files
+    from exatrkx_service.events.tables import EventFormatError
+
+    try:
+        found, TRUTH = own_files(config["events"])
+        config["events"]["n_events"] = len(found)
+        config = load_config(config, source=f"{len(found)} events in events.path")
+    except (EventFormatError, ConfigError) as error:
+        raise WorkflowError(str(error)) from None
+    OWN_FILES = sorted({str(path) for files in found.values() for path in files})
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
@@ -86,7 +101,11 @@ NETWORK_FIGURES = (
     or Path(config["pipeline"]["weights"], "cuts.csv").is_file()
     else ()
 )
-REPORT_FIGURES = (*FIGURES, *PHYSICS_FIGURES, *NETWORK_FIGURES)
+REPORT_FIGURES = (
+    *FIGURES,
+    *(PHYSICS_FIGURES if TRUTH else ()),
+    *NETWORK_FIGURES,
+)
 
 
 wildcard_constraints:
@@ -100,25 +119,33 @@ wildcard_constraints:
     method="|".join(config["physics"]["methods"]) or "none",
 
 
-def sample_config(sample):
-    """The settings that make a sample: the training sample differs in seed and size alone."""
-    settings = {
-        key: value for key, value in config["events"].items() if key != "chunk_size"
-    }
-    if sample == "train":
-        settings |= {key: config["train"][key] for key in ("seed", "n_events")}
-    return settings
+def is_own(sample):
+    """Whether a sample's events are from elsewhere; networks are trained on generated ones."""
+    return OWN_EVENTS and sample == "benchmark"
 
 
-def generator_settings(sample):
-    """What decides on each event of a sample; how many there are does not."""
-    settings = sample_config(sample)
-    return {key: value for key, value in settings.items() if key != "n_events"}
+def sample_settings(sample):
+    """What decides on the events of a sample; of generated ones their number does not."""
+    events = config["events"]
+    if is_own(sample):
+        keys = ("source", "path", "n_events", events["source"])
+        return {key: events[key] for key in keys if key in events}
+    others = ("source", "path", "n_events", "chunk_size", "features")
+    settings = {key: value for key, value in events.items() if key not in others}
+    return settings | ({"seed": config["train"]["seed"]} if sample == "train" else {})
+
+
+def sized_sample(sample):
+    """What decides on the events of a sample, and how many there are."""
+    section = config["train" if sample == "train" else "events"]
+    return sample_settings(sample) | {"n_events": section["n_events"]}
 
 
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
-    n_events, size = sample_config(sample)["n_events"], config["events"]["chunk_size"]
+    if is_own(sample):
+        return [f"{RESULTS}/events/imported/events.json"]
+    size, n_events = config["events"]["chunk_size"], sized_sample(sample)["n_events"]
     return [
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
         for first in range(0, n_events, size)
@@ -130,6 +157,18 @@ def method_files(folder, *tables):
     return {table: f"{RESULTS}/{folder}/{table}.parquet" for table in tables}
 
 
+def figure_files(figures):
+    """The files of figures, each by its name: PNG with its caption in Snakemake's report, and PDF."""
+    return {
+        name: report(
+            f"{RESULTS}/figures/{name}.png",
+            caption=f"../report/{name}.rst",
+            category=category,
+        )
+        for name, category in figures.items()
+    } | {f"{name}_pdf": f"{RESULTS}/figures/{name}.pdf" for name in figures}
+
+
 # The track finders that are compared, and the files that hold what they found.
 METHODS = {
     "exatrkx": method_files("exatrkx", "tracks", "times", "edges"),
@@ -139,7 +178,9 @@ METHODS = {
     },
     "CKF": method_files("baseline", "tracks", "times"),
 }
-
+if OWN_EVENTS:
+    # It wants measurements on surfaces of the generic detector.
+    del METHODS["CKF"]
 
 # What each of them was made with, as it stands in its files.
 METHOD_SETTINGS = {
@@ -168,6 +209,37 @@ def trained_networks(wildcards):
     return {"models": f"{RESULTS}/models", "figures": config["pipeline"]["weights"]}[
         wildcards.folder
     ]
+
+
+def ckf_events(wildcards):
+    """The events of the CKF."""
+    if OWN_EVENTS:
+        raise WorkflowError(
+            f"events.source: {config['events']['source']}: the CKF runs on measurements on the "
+            "surfaces of the generic detector, which only generated events have"
+        )
+    return manifests("benchmark")
+
+
+def known_events(wildcards):
+    """The sample, if it is known which particles made its space points."""
+    if not TRUTH:
+        raise WorkflowError(
+            f"events.path: {config['events']['path']}: no files that say which particles made the "
+            "space points; tracking performance can't be measured without"
+        )
+    return manifests("benchmark")
+
+
+def physics_files(wildcards):
+    """The table and the figures of tracking performance."""
+    known_events(wildcards)
+    figures = expand(
+        f"{RESULTS}/figures/{{figure}}.{{kind}}",
+        figure=(*PHYSICS_FIGURES, *NETWORK_FIGURES),
+        kind=("png", "pdf"),
+    )
+    return [f"{RESULTS}/physics.csv", *figures]
 
 
 def baseline_files(wildcards):

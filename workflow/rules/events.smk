@@ -1,4 +1,4 @@
-# Events: Pythia 8 -> HepMC3 -> ACTS (Fatras, digitisation, space points) -> CSV.
+# Events: Pythia 8 -> HepMC3 -> ACTS (Fatras, digitisation, space points) -> CSV; or from elsewhere.
 
 
 rule generate_events:
@@ -15,7 +15,7 @@ rule generate_events:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=lambda wildcards: generator_settings(wildcards.sample),
+        settings=lambda wildcards: sample_settings(wildcards.sample),
         code=code_digest(EVENTS_CODE),
     message:
         "Generating events {wildcards.first} to {wildcards.last} of the {wildcards.sample} sample"
@@ -23,9 +23,57 @@ rule generate_events:
         "../scripts/generate_events.py"
 
 
+rule import_events:
+    input:
+        # A function: a file's name may hold what would be a wildcard.
+        lambda wildcards: OWN_FILES,
+    output:
+        f"{RESULTS}/events/imported/events.json",
+    log:
+        f"{RESULTS}/logs/events/imported.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/events/imported.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=sample_settings("benchmark"),
+        code=code_digest(IMPORT_CODE),
+    message:
+        f"Reading the events in {config['events'].get('path')}"
+    script:
+        "../scripts/import_events.py"
+
+
+rule describe_sample:
+    input:
+        manifests("benchmark"),
+    output:
+        f"{RESULTS}/sample.json",
+    log:
+        f"{RESULTS}/logs/events/sample.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        truth=TRUTH,
+        code=code_digest(("events/sample.py",)),
+    message:
+        "Describing the sample"
+    script:
+        "../scripts/sample.py"
+
+
 rule events:
     input:
         manifests("benchmark"),
+        rules.describe_sample.output,
     localrule: True
     message:
-        "The benchmark's events are in {RESULTS}/events/benchmark"
+        "The benchmark's events are in {RESULTS}/events, and described in {RESULTS}/sample.json"

@@ -21,7 +21,7 @@ rule reference:
         mem_mb=4000,
         runtime=30,
     params:
-        events=generator_settings("benchmark"),
+        events=sample_settings("benchmark"),
         pipeline=config["pipeline"],
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),

@@ -98,7 +98,7 @@ rule plot_training:
 rule model_card:
     input:
         weights=expand(rules.train_network.output.weights, stage=NETWORKS),
-        events=manifests("benchmark"),
+        events=known_events,
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
     log:
@@ -113,8 +113,8 @@ rule model_card:
     params:
         **config["analysis"],
         pipeline=config["pipeline"],
-        training=sample_config("train"),
-        evaluation=sample_config("benchmark"),
+        training=sized_sample("train"),
+        evaluation=sized_sample("benchmark"),
     message:
         "Measuring the trained networks on the benchmark's events"
     script:

@@ -29,7 +29,7 @@ rule find_tracks:
 
 rule physics_table:
     input:
-        events=manifests("benchmark"),
+        events=known_events,
         results=[path for files in METHODS.values() for path in files.values()],
     output:
         table=report(
@@ -50,7 +50,7 @@ rule physics_table:
     params:
         **config["analysis"],
         methods=METHODS,
-        settings=METHOD_SETTINGS,
+        settings={name: METHOD_SETTINGS[name] for name in METHODS},
         code=code_digest(ANALYSIS_CODE),
     message:
         f"Comparing the tracks of {', '.join(METHODS)} with the truth"
@@ -58,49 +58,35 @@ rule physics_table:
         "../scripts/physics.py"
 
 
-# As in plots.smk: a rule per figure.
-for figure, category in PHYSICS_FIGURES.items():
-
-    rule:
-        name:
-            f"plot_{figure}"
-        input:
-            physics=rules.physics_table.output.table,
-            events=rules.physics_table.input.events,
-            tracks=METHODS["exatrkx"]["tracks"],
-        output:
-            png=report(
-                f"{RESULTS}/figures/{figure}.png",
-                caption=f"../report/{figure}.rst",
-                category=category,
-            ),
-            pdf=f"{RESULTS}/figures/{figure}.pdf",
-        log:
-            f"{RESULTS}/logs/plots/{figure}.log",
-        conda:
-            ENVIRONMENT
-        threads: 1
-        resources:
-            mem_mb=4000,
-            runtime=10,
-        params:
-            figure=figure,
-            confidence_level=config["analysis"]["confidence_level"],
-            code=code_digest(ANALYSIS_CODE),
-        message:
-            f"Drawing {figure}"
-        script:
-            "../scripts/plot.py"
+rule plot_physics:
+    input:
+        physics=rules.physics_table.output.table,
+        events=rules.physics_table.input.events,
+        tracks=METHODS["exatrkx"]["tracks"],
+    output:
+        **figure_files(PHYSICS_FIGURES),
+    log:
+        f"{RESULTS}/logs/plots/physics.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plots/physics.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        confidence_level=config["analysis"]["confidence_level"],
+        code=code_digest(ANALYSIS_CODE),
+    message:
+        f"Drawing {', '.join(PHYSICS_FIGURES)}"
+    script:
+        "../scripts/plot.py"
 
 
 rule physics:
     input:
-        rules.physics_table.output,
-        expand(
-            f"{RESULTS}/figures/{{figure}}.{{format}}",
-            figure=(*PHYSICS_FIGURES, *NETWORK_FIGURES),
-            format=["png", "pdf"],
-        ),
+        physics_files,
     localrule: True
     message:
         "How well tracks are found: {RESULTS}/physics.csv, and figures in {RESULTS}/figures"

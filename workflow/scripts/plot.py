@@ -1,4 +1,4 @@
-"""Draws one figure from the tables, samples and tracks that it needs."""
+"""Draws figures, each from the tables, samples and tracks that it needs."""
 
 from exatrkx_service.jobs import logged
 
@@ -13,29 +13,27 @@ with logged(snakemake.log[0]):
     from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.tracking import read_tracks, read_truth
 
-    draw = getattr(figures, snakemake.params.figure)
-    wanted = inspect.signature(draw).parameters
-    given = {
-        name: read_table(snakemake.input[name])
+    files, params = snakemake.input, snakemake.params
+    given = {"confidence_level": params.confidence_level}
+    given |= {
+        name: read_table(files[name])
         for name in ("breakdown", "cost", "physics")
-        if name in wanted
+        if hasattr(files, name)
     }
-    if hasattr(snakemake.input, "summary"):
-        summary = read_summary(snakemake.input.summary)
-        given |= {"summary": summary} if "summary" in wanted else {}
-    if {"timings", "blocks"} & set(wanted):
-        blocks, min_blocks = read_blocks(snakemake.input.blocks), snakemake.params.min_blocks
-    if "timings" in wanted:
-        samples = read_timings(snakemake.input.samples)
-        given["timings"] = comparable(samples, blocks, summary, min_blocks)
-    if "blocks" in wanted:
-        given["blocks"] = kept_blocks(blocks, min_blocks)
-    if "truth" in wanted:
-        given["truth"] = read_truth(read_manifests(snakemake.input.events))
-        given["tracks"] = read_tracks(snakemake.input.tracks)
-    if "confidence_level" in wanted:
-        given["confidence_level"] = snakemake.params.confidence_level
-    figure = draw(**given)
-    if hasattr(snakemake.input, "summary"):
-        figures.name_cells(figure, summary)
-    figures.save_figure(figure, Path(snakemake.output.png).with_suffix(""))
+    if hasattr(files, "summary"):
+        summary, blocks = read_summary(files.summary), read_blocks(files.blocks)
+        given["summary"] = summary
+        samples = read_timings(files.samples)
+        given["timings"] = comparable(samples, blocks, summary, params.min_blocks)
+        given["blocks"] = kept_blocks(blocks, params.min_blocks)
+    if hasattr(files, "tracks"):
+        given["truth"] = read_truth(read_manifests(files.events))
+        given["tracks"] = read_tracks(files.tracks)
+    for name, path in snakemake.output.items():
+        if path.endswith(".png"):
+            draw = getattr(figures, name)
+            wanted = inspect.signature(draw).parameters
+            figure = draw(**{key: value for key, value in given.items() if key in wanted})
+            if "summary" in given:
+                figures.name_cells(figure, given["summary"])
+            figures.save_figure(figure, Path(path).with_suffix(""))

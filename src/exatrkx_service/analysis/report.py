@@ -38,7 +38,8 @@ def render(
     captions: dict[str, Path],
     provenance: dict[str, Any],
     *,
-    physics: pd.DataFrame,
+    physics: pd.DataFrame | None,
+    sample: dict[str, Any],
     blocks: pd.DataFrame,
     config: dict[str, Any],
     unattributed: float,
@@ -53,7 +54,8 @@ def render(
         captions: reStructuredText file of each figure's caption; it is a Jinja template that sees
             ``snakemake.config``, as in Snakemake's own report.
         provenance: ``common``, ``differs`` and ``jobs``, see ``checks.combine_provenance``.
-        physics: see ``physics.physics_table``.
+        physics: see ``physics.physics_table``; None where the truth is not known.
+        sample: what was measured, see ``events.sample.describe``.
         blocks: see ``timings.BLOCK_COLUMNS``.
         config: the configuration of the benchmark, as validated.
         unattributed: largest share of a cell's time in no part, see ``breakdown``.
@@ -96,15 +98,46 @@ def render(
         machine=machine_rows(blocks, config["measure"]["min_blocks"]),
         affinities=affinity_rows(provenance["jobs"]),
         limits=LIMITS,
+        sample=sample_rows(sample, config["events"]),
         definitions=DEFINITIONS,
-        methods=list(dict.fromkeys(physics.method)),
-        tracking=tracking_rows(physics),
+        methods=[] if physics is None else list(dict.fromkeys(physics.method)),
+        tracking=[] if physics is None else tracking_rows(physics),
         figures=shown,
         breakdown=breakdown.to_dict("records"),
         provenance=list(_flat(common)),
         differs=provenance["differs"],
         commit=next((v for k, v in _flat(common) if k.endswith("git_commit")), None),
     )
+
+
+def sample_rows(sample: dict[str, Any], events: dict[str, Any]) -> dict[str, str]:
+    """What was measured, by name, for the report.
+
+    Args:
+        sample: see ``events.sample.describe``.
+        events: the section of the configuration.
+    """
+    if sample["path"] is None:
+        made = f"{events['process']}, generated with seed {events['seed']}"
+        made += f", pile-up {events['pileup']}" if events["pileup"] else ""
+    else:
+        made = f"{sample['source']}, from {sample['path']}"
+    rows = {"Events": f"{sample['n_events']}: {made}"}
+    sizes = sample["space_points"]
+    rows["Space points of an event"] = (
+        f"{sizes['mean']:.0f} on average, {sizes['min']} to {sizes['max']}"
+    )
+    for name, key, unit in (("r", "r_mm", "mm"), ("φ", "phi_rad", "rad"), ("z", "z_mm", "mm")):
+        low, high = sample[key]["min"], sample[key]["max"]
+        rows[name] = "-" if low is None else f"{low:.4g} to {high:.4g} {unit}"
+    if not sample["truth"]:
+        rows["Truth"] = "not known: tracking performance was not measured"
+    elif sample["matched"] is not None:
+        rows["Truth"] = (
+            f"{sample['particles_mean']:.0f} particles of an event; one of them made the space "
+            f"point in {sample['matched']:.1%}"
+        )
+    return rows
 
 
 def validity(

@@ -42,6 +42,8 @@ def describe_data(
 
 
 def _sample(settings: Mapping[str, Any]) -> str:
+    if "path" in settings:  # events from elsewhere
+        return f"{settings['n_events']} events of {settings['path']} ({settings['source']})"
     hnl = settings["hnl"]
     process = {"hnl": f"HNL (mass {hnl['mass_gev']} GeV, ctau {hnl['ctau_mm']} mm)"}
     return (

@@ -40,9 +40,25 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+SAMPLE = {
+    **{"source": "generate", "path": None, "n_events": 100, "first_event": 0, "last_event": 99},
+    **{"truth": True, "space_points": {"mean": 1234.4, "min": 100, "max": 2345}},
+    **{"r_mm": {"min": 31.5, "max": 1020.25}, "phi_rad": {"min": -3.14, "max": 3.14}},
+    **{"z_mm": {"min": None, "max": None}, "particles_mean": 321.2, "matched": 0.9876},
+}
+
+
 @pytest.fixture(scope="module")
 def page(physics):
-    def page(tables, figures, captions=CAPTIONS, provenance=PROVENANCE, warnings=()):
+    def page(
+        tables,
+        figures,
+        captions=CAPTIONS,
+        provenance=PROVENANCE,
+        warnings=(),
+        physics=physics,
+        sample=SAMPLE,
+    ):
         return render(
             tables.summary,
             tables.parts,
@@ -50,6 +66,7 @@ def page(physics):
             captions,
             provenance,
             physics=physics,
+            sample=sample,
             blocks=tables.blocks,
             config=CONFIG,
             unattributed=0.0004,
@@ -64,6 +81,28 @@ def image(tmp_path):
     path = tmp_path / "comparison.png"
     path.write_bytes(b"\x89PNG bytes")
     return path
+
+
+def facts(text):
+    table = text.partition('<table class="sample">')[2].partition("</table>")[0]
+    return dict(re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>', table))
+
+
+def test_the_sample_is_described(page, tables):
+    found = facts(page(tables, {}))
+    assert found["Events"] == "100: hnl, generated with seed 20231"
+    assert found["Space points of an event"] == "1234 on average, 100 to 2345"
+    assert (found["r"], found["z"]) == ("31.5 to 1020 mm", "-")
+    assert found["Truth"] == "321 particles of an event; one of them made the space point in 98.8%"
+
+
+def test_without_truth_there_is_no_tracking_performance(page, tables):
+    sample = SAMPLE | {"source": "features", "path": "mine", "truth": False}
+    text = page(tables, {}, physics=None, sample=sample)
+    assert facts(text)["Events"] == "100: features, from mine"
+    assert facts(text)["Truth"] == "not known: tracking performance was not measured"
+    assert 'id="tracking"' not in text and 'id="tracking"' in page(tables, {})
+    assert Page(text).open == []
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(page, tables, image):

@@ -95,8 +95,8 @@ def test_numbers_can_be_given_in_lists_and_in_sections_of_sections(checkout):
         ({"options": {"S6": {"serve": ["gnnn"]}}}, "options.S6.serve[0]: found 'gnnn', expected"),
         ({"options": {"plots": {"serve": []}}}, "options.plots: is a target of the workflow"),
         (
-            {"options": {"plot_overhead": {"serve": []}}},
-            "options.plot_overhead: is a target of the workflow",
+            {"options": {"plot_figures": {"serve": []}}},
+            "options.plot_figures: is a target of the workflow",
         ),
         (
             {"physics": {"methods": {"ckf": {"radius": 2}}}},

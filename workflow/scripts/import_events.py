@@ -1,0 +1,10 @@
+"""Takes in events from elsewhere."""
+
+from exatrkx_service.jobs import logged
+
+with logged(snakemake.log[0]):
+    from pathlib import Path
+
+    from exatrkx_service.events.sample import take_in
+
+    take_in(Path(snakemake.output[0]), snakemake.params.settings, snakemake.params.code)
