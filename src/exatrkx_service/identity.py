@@ -29,7 +29,7 @@ IMPORT_CODE = tuple(
     f"events/{name}"
     for name in (
         *("formats", "sample.py", "imported.py", "reader.py"),
-        *("tables.py", "truth.py", "units.py", "event.py", "files.py"),
+        *("tables.py", "truth.py", "units.py", "event.py", "particles.py", "files.py"),
     )
 )
 # What makes an exported network of weights:

@@ -110,7 +110,7 @@ def _guess(names: list[str], wanted: str) -> str | None:
     known = next((layout.name for layout in LAYOUTS if layout.fits(names)), None)
     if known is not None:
         return known
-    if 2 * sum(map(_is_number, names)) > len(names):
+    if 2 * sum(map(is_number, names)) > len(names):
         return "a file without a header"
     for name in names:
         if name != wanted and name.strip(" \t\"'").lower() == wanted:
@@ -121,7 +121,8 @@ def _guess(names: list[str], wanted: str) -> str | None:
     return None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is that of a number."""
     try:
         float(text)
     except ValueError:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from exatrkx_service.events.event import UNUSED_MEASUREMENT, Event, cylindrical
 from exatrkx_service.events.files import BARCODE_COLUMNS
+from exatrkx_service.events.particles import particle_table
 from exatrkx_service.events.tables import require
 from exatrkx_service.events.units import require_gev, require_millimetres
 
@@ -88,11 +89,11 @@ def event_with_truth(event_id: int, points: np.ndarray, clusters: File, truth: T
         EventFormatError: an id is there twice, a reference points nowhere, a particle has no
             transverse momentum, or the unit is another than GeV.
     """
-    particles, barcodes = _particles(truth)
+    barcodes, from_hnl = _particles(truth)
     index = _particle_index(clusters, truth, barcodes)
-    matched = index[index >= 0]
-    particles["n_space_points"] = np.bincount(matched, minlength=len(particles)).astype(np.int64)
-    return Event(event_id, points, index, particles)
+    ids = ["|".join(map(str, barcode)) for barcode in barcodes]
+    table = truth.particles[1].rename(columns={"particle_type": "pdg", "q": "charge"})
+    return Event(event_id, points, index, particle_table(table, ids, index, from_hnl))
 
 
 def _barcodes(file: File) -> pd.MultiIndex:
@@ -110,7 +111,8 @@ def _require_once(file: File) -> None:
     require(path, _barcode_column(table), once, "each particle once", table)
 
 
-def _particles(truth: Truth) -> tuple[pd.DataFrame, pd.MultiIndex]:
+def _particles(truth: Truth) -> tuple[pd.MultiIndex, np.ndarray]:
+    """Barcodes of the particles, checked, and which are from the HNL: bool (rows,)."""
     path, table = truth.particles
     _require_once(truth.particles)
     pt = np.hypot(table["px"], table["py"]).to_numpy()
@@ -128,22 +130,7 @@ def _particles(truth: Truth) -> tuple[pd.DataFrame, pd.MultiIndex]:
         expected = f"the type of this particle in {path.name}"
         require(hnl_path, "particle_type", same, expected, hnl)
         from_hnl[row[row >= 0]] = True
-
-    particles = pd.DataFrame(
-        {
-            "particle_id": pd.Series(["|".join(map(str, b)) for b in barcodes], dtype=object),
-            "pdg": table["particle_type"],
-            "charge": table["q"],
-            "pt": pt,
-            "eta": np.arcsinh(table["pz"] / pt),
-            "phi": np.arctan2(table["py"], table["px"]),
-            "vr": np.hypot(table["vx"], table["vy"]),
-            "vphi": np.arctan2(table["vy"], table["vx"]),
-            "vz": table["vz"],
-            "from_hnl": from_hnl,
-        }
-    )
-    return particles, barcodes
+    return barcodes, from_hnl
 
 
 def _particle_of_hit(truth: Truth, barcodes: pd.MultiIndex) -> np.ndarray:

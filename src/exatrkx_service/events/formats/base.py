@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +100,20 @@ def shown_files(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir())
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(names[:_SHOWN]) + more) or "nothing"
+
+
+def require_event(folder: Path, event: int, events: Collection[int]) -> None:
+    """Raises for an event that is not in the folder.
+
+    Args:
+        folder: the folder.
+        event: the one that is wanted.
+        events: those that are there, at least one.
+
+    Raises:
+        EventFormatError: it is not one of them.
+    """
+    if event not in events:
+        raise EventFormatError(
+            f"{folder}: no event {event}; found {len(events)}, from {min(events)} to {max(events)}"
+        )

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.events.event import Event, cylindrical
-from exatrkx_service.events.formats.base import Format, list_files, shown_files
+from exatrkx_service.events.formats.base import Format, list_files, require_event, shown_files
 from exatrkx_service.events.formats.list_table import ListTable, require_values
-from exatrkx_service.events.formats.shared import particle_table, require_event
+from exatrkx_service.events.particles import particle_table
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.events.units import require_gev, require_millimetres
 
@@ -79,7 +79,8 @@ class ColliderML(Format):
         particles = self._particles(event)
         made_by = pd.Index(particles["particle_id"]).get_indexer(hits["particle_id"][measured])
         particle_index = made_by.astype(np.int64)
-        return Event(event, points, particle_index, particle_table(particles, particle_index))
+        ids = list(map(str, particles["particle_id"].tolist()))
+        return Event(event, points, particle_index, particle_table(particles, ids, particle_index))
 
     def _particles(self, event: int) -> pd.DataFrame:
         """Rows with the columns that ``particle_table`` takes."""

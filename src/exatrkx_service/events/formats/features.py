@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.events.event import Event
-from exatrkx_service.events.formats.base import Format, list_files, shown_files
-from exatrkx_service.events.formats.shared import require_event
-from exatrkx_service.events.layouts import found_columns
+from exatrkx_service.events.formats.base import Format, list_files, require_event, shown_files
+from exatrkx_service.events.layouts import found_columns, is_number
 from exatrkx_service.events.tables import EventFormatError, parse_rows, read_text, require
 from exatrkx_service.events.units import require_millimetres
 
@@ -88,7 +87,7 @@ def _read(path: Path) -> pd.DataFrame:
     text = read_text(path, "one space point a line")
     first = text[: text.index("\n")]
     values = first.split("," if "," in first else None)
-    if values and not any(map(_is_number, values[:3])):
+    if values and not any(map(is_number, values[:3])):
         raise EventFormatError(
             f"{path}: line 1: no numbers, that looks like a header; expected r, phi and z of the "
             f"first space point; {found_columns(values)}"
@@ -119,11 +118,3 @@ def _natural(path: Path) -> tuple:
     parts = re.split(r"(\d+)", path.name)
     numbers = [int(part) if place % 2 else part for place, part in enumerate(parts)]
     return numbers, path.name
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.events.event import Event, cylindrical
-from exatrkx_service.events.formats.base import Format, find_files
-from exatrkx_service.events.formats.shared import particle_table, require_event
+from exatrkx_service.events.formats.base import Format, find_files, require_event
+from exatrkx_service.events.particles import particle_table
 from exatrkx_service.events.tables import read_table, require
 from exatrkx_service.events.units import require_gev, require_millimetres
 
@@ -75,7 +75,8 @@ class TrackML(Format):
         require(truth_path, "particle_id", good, expected, truth)
         particle_index = np.empty(len(hits), np.int64)
         particle_index[hit] = particle
-        return Event(event, points, particle_index, particle_table(particles, particle_index))
+        ids = list(map(str, particles["particle_id"].tolist()))
+        return Event(event, points, particle_index, particle_table(particles, ids, particle_index))
 
     def _particles(self, event: int) -> tuple[Path, pd.DataFrame]:
         """Rows with the columns that ``particle_table`` takes."""
