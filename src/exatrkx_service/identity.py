@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import weights_file
+from exatrkx_service.paths import network_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -29,11 +29,22 @@ IMPORT_CODE = tuple(
     f"events/{name}"
     for name in (
         *("formats", "sample.py", "imported.py", "reader.py"),
-        *("tables.py", "truth.py", "units.py", "event.py", "particles.py", "files.py"),
+        *(
+            "tables.py",
+            "truth.py",
+            "units.py",
+            "event.py",
+            "particles.py",
+            "files.py",
+            "layouts.py",
+        ),
     )
 )
 # What makes an exported network of weights:
-EXPORT_CODE = ("models/export.py", "models/networks.py", "models/features.py", "models/weights.py")
+EXPORT_CODE = tuple(
+    f"models/{name}"
+    for name in ("export.py", "foreign.py", "networks.py", "features.py", "weights.py")
+)
 # What decides how a stage is run and timed, and what it finds:
 CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
 # The same for the CKF:
@@ -74,17 +85,25 @@ def _files(path: Path) -> Iterable[Path]:
     return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
 
 
-def network_identity(stage: str, weights_sha256: str, filter_cut: float | None) -> dict[str, str]:
+def network_identity(
+    stage: str,
+    weights_sha256: str,
+    filter_cut: float | None,
+    model: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
     """What an exported network is, as it stands in its file and in the server's configuration.
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
         weights_sha256: of the file of its weights.
         filter_cut: of the configuration; part of the filter alone.
+        model: how somebody else's network is used, see ``models.foreign.wrap``.
     """
     identity = {"stage": stage, "weights_sha256": weights_sha256}
     if stage == "filtering":
         identity["filter_cut"] = repr(float(filter_cut))
+    if model is not None:
+        identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
     return identity
 
 
@@ -95,10 +114,12 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
         A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
         the section names.
     """
-    folder, cut = pipeline["weights"], pipeline["filter_cut"]
+    cut, models = pipeline["filter_cut"], pipeline.get("models", {})
     return dict(pipeline) | {
         "networks": {
-            stage: network_identity(stage, file_sha256(weights_file(folder, stage)), cut)
+            stage: network_identity(
+                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage)
+            )
             for stage in NETWORKS
         }
     }

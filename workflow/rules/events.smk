@@ -25,8 +25,7 @@ rule generate_events:
 
 rule import_events:
     input:
-        # A function: a file's name may hold what would be a wildcard.
-        lambda wildcards: OWN_FILES,
+        OWN_FILES,
     output:
         f"{RESULTS}/events/imported/events.json",
     log:
@@ -41,6 +40,7 @@ rule import_events:
         runtime=30,
     params:
         settings=sample_settings("benchmark"),
+        plan=OWN_PLAN,
         code=code_digest(IMPORT_CODE),
     message:
         f"Reading the events in {config['events'].get('path')}"
@@ -62,8 +62,8 @@ rule describe_sample:
         mem_mb=4000,
         runtime=10,
     params:
-        truth=TRUTH,
-        code=code_digest(("events/sample.py",)),
+        events=sample_settings("benchmark"),
+        code=code_digest(IMPORT_CODE),
     message:
         "Describing the sample"
     script:

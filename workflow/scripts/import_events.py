@@ -7,4 +7,5 @@ with logged(snakemake.log[0]):
 
     from exatrkx_service.events.sample import take_in
 
-    take_in(Path(snakemake.output[0]), snakemake.params.settings, snakemake.params.code)
+    params = snakemake.params
+    take_in(Path(snakemake.output[0]), params.settings, params.code, params.plan)

@@ -6,10 +6,7 @@ with logged(snakemake.log[0]):
     import json
     from pathlib import Path
 
-    from exatrkx_service.events.manifest import read_manifests
     from exatrkx_service.events.sample import describe
-    from exatrkx_service.tracking import read_truth
 
-    events = read_truth(read_manifests(snakemake.input))
-    found = describe(events, snakemake.config["events"], truth=snakemake.params.truth)
+    found = describe(snakemake.input, snakemake.config["events"])
     Path(snakemake.output[0]).write_text(json.dumps(found, indent=1) + "\n")

@@ -9,8 +9,12 @@ with logged(snakemake.log[0]):
     from exatrkx_service.analysis.report import render
     from exatrkx_service.analysis.table import read_summary, read_table
     from exatrkx_service.analysis.timings import read_blocks
+    from exatrkx_service.identity import check_same
 
     provenance = json.loads(Path(snakemake.input.provenance).read_text())
+    sample = json.loads(Path(snakemake.input.sample).read_text())
+    measured = provenance["common"]["inputs"]
+    check_same(sample, {"events_sha256": measured["events_sha256"]}, snakemake.input.sample, "jobs")
     page = render(
         read_summary(snakemake.input.summary),
         read_table(snakemake.input.breakdown),
@@ -18,7 +22,7 @@ with logged(snakemake.log[0]):
         {Path(path).stem: Path(path) for path in snakemake.input.captions},
         provenance,
         physics=read_table(physics) if (physics := snakemake.input.get("physics")) else None,
-        sample=json.loads(Path(snakemake.input.sample).read_text()),
+        sample=sample,
         blocks=read_blocks(snakemake.input.blocks),
         config=snakemake.config,
         unattributed=provenance["unattributed"],

@@ -20,6 +20,11 @@ def is_imported(folder: Path, event_id: int) -> bool:
     return event_file(folder, event_id, SPACE_POINTS).is_file()
 
 
+def is_known(folder: Path, event_id: int) -> bool:
+    """Whether it is known which particles made the space points of an event."""
+    return not is_imported(folder, event_id) or event_file(folder, event_id, PARTICLES).is_file()
+
+
 def write_imported(folder: Path, event: Event, *, truth: bool) -> None:
     """Writes an event.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.files import IMPORTED_FILES
 from exatrkx_service.events.formats import open_events
-from exatrkx_service.events.imported import write_imported
-from exatrkx_service.events.manifest import write_manifest
+from exatrkx_service.events.imported import is_known, write_imported
+from exatrkx_service.events.manifest import read_manifests, write_manifest
+from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
+from exatrkx_service.identity import identify
 
 GENERATE = "generate"  # ``events.source`` of a sample that is not from elsewhere
 
@@ -32,22 +35,57 @@ def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]],
         EventFormatError: the folder or its events are missing.
     """
     events = open_events(settings)
-    return dict(islice(events.files().items(), settings["n_events"])), events.has_truth()
+    files = dict(islice(events.files().items(), settings["n_events"]))
+    for path in (path for paths in files.values() for path in paths):
+        if set(str(path)) & set("{}"):
+            raise EventFormatError(
+                f"{path}: braces in its name, which Snakemake takes for those of a wildcard; "
+                "expected a name without"
+            )
+    return files, events.has_truth()
 
 
-def take_in(manifest: Path, settings: Mapping[str, Any], code_sha256: str) -> None:
+def planned(files: Mapping[int, Sequence[Path]], truth: bool) -> str:
+    """What there is to take in, as a digest: of names, numbers, sizes, times and places.
+
+    Args:
+        files: as of ``own_files``.
+        truth: likewise.
+
+    Raises:
+        EventFormatError: a file is not there any more.
+    """
+    found = [(truth,)]
+    for number, paths in files.items():
+        for path in paths:
+            try:
+                state = path.stat()
+            except OSError as error:
+                raise EventFormatError(f"{path}: can't be read ({error.strerror})") from None
+            # A file that was put in the place of another can be older, and as large.
+            times = (state.st_mtime_ns, state.st_ctime_ns)
+            found.append((number, str(path), state.st_size, state.st_ino, *times))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def take_in(manifest: Path, settings: Mapping[str, Any], code_sha256: str, plan: str) -> None:
     """Reads and checks events from elsewhere, and writes them and their manifest.
 
     Args:
         manifest: its folder gets the events, and loses what it held.
         settings: the section ``events`` of the configuration, as far as it is about them.
         code_sha256: digest of the code that does this.
+        plan: see ``planned``.
 
     Raises:
-        EventFormatError: a file is missing or malformed, holds what can't be, or an event is in
-            two of them; names it. Nothing is written then.
+        EventFormatError: a file is missing or malformed, holds what can't be, an event is in
+            two of them, or there are others than planned; names it. Nothing is written then.
     """
     files, truth = own_files(settings)
+    if planned(files, truth) != plan:
+        raise EventFormatError(
+            f"{settings['path']}: files came, went or changed since the run was planned; run again"
+        )
     reader = open_events(settings)
     events, seen = [], {}
     for number, paths in files.items():
@@ -60,35 +98,36 @@ def take_in(manifest: Path, settings: Mapping[str, Any], code_sha256: str) -> No
                 f"{files[other][0]}; expected each event once"
             )
         events.append(event)
-    for file in manifest.parent.glob("event*"):
-        file.unlink()
+    for kind in IMPORTED_FILES:
+        for file in manifest.parent.glob(f"event*-{kind}.parquet"):
+            file.unlink()
     for event in events:
         write_imported(manifest.parent, event, truth=truth)
     kinds = IMPORTED_FILES if truth else IMPORTED_FILES[-1:]
     write_manifest(manifest, dict(settings), files, code_sha256, kinds)
 
 
-def describe(
-    events: Iterable[Event], settings: Mapping[str, Any], *, truth: bool
-) -> dict[str, Any]:
+def describe(manifests: Sequence[Path | str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a sample holds, for people.
 
     Args:
-        events: at least one.
+        manifests: of its events.
         settings: the section ``events`` of the configuration.
-        truth: whether its particles are known.
 
     Returns:
-        ``source``, ``path`` (None if generated), ``n_events``, ``first_event``, ``last_event``,
-        ``truth``; ``space_points`` (of an event: ``mean``, ``min``, ``max``), ``r_mm``,
-        ``phi_rad`` and ``z_mm`` (``min``, ``max``; None without space points); and where the
-        truth is known ``particles_mean`` and ``matched``, the share of space points that a
-        particle made.
+        ``events_sha256`` (see ``identity.identify``), ``source``, ``path`` (None if generated),
+        ``n_events``, ``first_event``, ``last_event``, ``truth`` (bool); ``space_points`` (of an
+        event: ``mean``, ``min``, ``max``), ``r_mm``, ``phi_rad`` and ``z_mm`` (``min``, ``max``;
+        None without space points); and where the truth is known ``particles_mean`` and
+        ``matched``, the share of space points that a particle made.
     """
-    events = list(events)
+    folders = read_manifests(manifests)
+    events = [read_event(folder, number) for number, folder in folders.items()]
+    truth = all(is_known(folder, number) for number, folder in folders.items())
     sizes = [len(event) for event in events]
     points = np.concatenate([event.space_points for event in events])
     found = {
+        "events_sha256": identify(manifests, {})["events_sha256"],
         "source": settings["source"],
         "path": settings.get("path"),
         "n_events": len(events),

@@ -20,9 +20,10 @@ _MM_PER = {"um": 1e-3, "cm": 10.0, "m": 1e3}
 def require_millimetres(
     path: Path | str, space_points: np.ndarray, columns: str = "columns x,y,z"
 ) -> None:
-    """Raises for an event of ``MANY`` space points or more that can't be in mm.
+    """Raises for an event that can't be in mm.
 
-    The outermost of so many is about as far away as the detector is large.
+    The outermost of ``MANY`` space points is about as far away as the detector is large; of
+    fewer it is not further away.
 
     Args:
         path: the file, and the event where the file has several.
@@ -32,11 +33,13 @@ def require_millimetres(
     Raises:
         EventFormatError: the positions are in another unit.
     """
-    if len(space_points) < MANY:
+    if len(space_points) == 0:
         return
     low, high = TRACKER_MM
     r, _, z = space_points.T.astype(np.float64)
     farthest = float(np.hypot(r, z).max())
+    if len(space_points) < MANY:  # the tracker may have more to it than these show
+        low = 0
     if not low <= farthest <= high:
         units = [unit for unit, mm in _MM_PER.items() if low <= farthest * mm <= high]
         guess = f"; that looks like {units[0]}" if units else ""

@@ -187,7 +187,8 @@ def test_strips(tmp_path):
     old = write(tmp_path / "42", frames(event, "20"))
     with pytest.raises(EventFormatError, match=r"line 4, column measurement_id: 7.*42\.0 to 43\.2"):
         read(old)
-    (old / "event000000000-hits.csv").unlink()
+    for kind in ("hits", "measurement-simhit-map"):
+        (old / f"event000000000-{kind}.csv").unlink()
     assert np.array_equal(read(old).space_points, found.space_points)
 
 
@@ -218,18 +219,32 @@ def test_without_truth(tmp_path, layout):
     tables = layouts(SMALL)[layout]
     expected = read(write(tmp_path / "all", tables))
     points = {kind: each for kind, each in tables.items() if kind.startswith("spacepoint")}
-    for kind in ("hits", "measurement-simhit-map", "particles_simulated"):
-        some = {kind: tables[kind], "hnl": tables["hnl"], **points}
-        format_ = Acts(write(tmp_path / kind, some), {})
+    for kinds in ((), ("particles_simulated",)):
+        some = {**{kind: tables[kind] for kind in kinds}, "hnl": tables["hnl"], **points}
+        format_ = Acts(write(tmp_path / f"with{len(kinds)}", some), {})
         assert not format_.has_truth()
         assert_same(format_.read(0), Event.without_truth(0, expected.space_points))
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (("hits",), "hits"),
+        (("measurement-simhit-map",), "measurement-simhit-map"),
+        (("particles_simulated",), "particles"),
+        (("hits", "particles_simulated"), "hits"),
+    ],
+)
+def test_a_part_of_the_truth_is_not_taken_for_none(tmp_path, missing, named):
+    tables = {kind: each for kind, each in frames(SMALL).items() if kind not in missing}
+    with pytest.raises(EventFormatError, match=rf"-\S+\.csv: event 0 has no {named}, with which"):
+        Acts(write(tmp_path / "some", tables), {}).has_truth()
 
 
 def test_events_in_order_of_their_numbers(folder):
     for event in (1000000000, 12, 3):
         write(folder, frames(SMALL), event)
     (folder / "event000000003-hits.csv.bak").touch()
-    (folder / "event000000004-hits.csv").touch()  # an event that was not reconstructed
     format_ = Acts(folder, {})
     names = [f"event{i}-spacepoint.csv" for i in ("000000000", "000000003", "000000012", 10**9)]
     assert [path.name for path, *_ in format_.files().values()] == names
@@ -237,6 +252,10 @@ def test_events_in_order_of_their_numbers(folder):
     assert format_.read(12).event_id == 12
     with pytest.raises(EventFormatError, match="no space points of event 4"):
         format_.read(4)
+    # An event is not left out because its space points can't be found.
+    (folder / "event000000004-hits.csv").touch()
+    with pytest.raises(EventFormatError, match=r"4-hits\.csv: its event has no space points; exp"):
+        Acts(folder, {}).files()
 
 
 def test_which_of_the_files_of_particles_counts(tmp_path):

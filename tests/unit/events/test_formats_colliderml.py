@@ -373,3 +373,18 @@ def test_other_units_are_refused(tmp_path, length, energy, message):
         known.check(read(tmp_path))
     else:
         assert message in refusal(tmp_path)
+
+
+def test_what_can_not_be_reached_is_not_left_out(tmp_path):
+    events = row(FEW)
+    save(tmp_path / "disk" / "0.parquet", "particles", [events["particles"]])
+    folder = tmp_path / "sample"
+    save(folder / "tracker_hits" / "0.parquet", "tracker_hits", [events["tracker_hits"]])
+    (folder / "particles").symlink_to(tmp_path / "disk")
+    (folder / "tracker_hits" / "loop").symlink_to(folder)
+    assert ColliderML(folder, {}).has_truth()
+    FEW.check(read(folder))
+    (folder / "particles").unlink()
+    (folder / "particles.parquet").symlink_to("nowhere")
+    with pytest.raises(EventFormatError, match=r"particles\.parquet: no file, or a link to none"):
+        ColliderML(folder, {}).files()

@@ -122,11 +122,14 @@ def test_events_are_the_files_in_the_order_of_the_numbers_in_their_names(tmp_pat
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
     for name in ("a.parquet", "notes.csv.bak", "csv", "more.csv.zip"):
         (tmp_path / name).touch()
-    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "folder").mkdir()
     features = Features(tmp_path, {})
     order = ["1.csv", "a_2_x.txt", "a_10_x.csv.gz", "a_010_y.csv", "a_10_y.csv", "b.txt.gz"]
     assert [path.name for (path,) in features.files().values()] == order
     assert list(features.files()) == list(range(6)) and not features.has_truth()
+    (tmp_path / "none.csv").symlink_to("nowhere")
+    with pytest.raises(EventFormatError, match=r"none\.csv: no file, or a link to none; expected"):
+        Features(tmp_path, {}).files()
     event = features.read(4)
     assert event.event_id == 4 and len(event) == len(POINTS)
     with pytest.raises(EventFormatError, match=r": no event 6; found 6, from 0 to 5$"):
@@ -230,3 +233,16 @@ def test_other_scales_than_those_of_the_file_are_refused(read, factor, scales, m
             read(text, scales=scales)
         expected = f"columns r,phi,z, scaled by events.features.scales {[float(s) for s in scales]}"
         assert expected in str(caught.value)
+
+
+def test_the_header_of_pandas_is_no_space_point(tmp_path):
+    for text in ("0,1,2\n0.03,0.5,-0.1\n", "0 1 2 3\n0.03 0.5 -0.1 7\n"):
+        (tmp_path / "event.csv").write_text(text)
+        with pytest.raises(EventFormatError, match=r"line 1: 0.*the header that pandas writes by"):
+            Features(tmp_path, {}).read(0)
+
+
+def test_what_is_beyond_any_tracker_is_refused_in_small_events_too(tmp_path):
+    (tmp_path / "event.csv").write_text("30,0.5,0.1\n")
+    with pytest.raises(EventFormatError, match=r"is 30000\.2 from the origin, expected 0 to 20000"):
+        Features(tmp_path, {}).read(0)

@@ -132,7 +132,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path, kind):
     path = tmp_path / f"{STEM}{kind}.csv"
     path.unlink()
     path.mkdir()
-    assert f"{STEM}{kind}.csv: can't be read (Is a directory)" in refusal(tmp_path)
+    assert f"{STEM}{kind}.csv: no file, or a link to none; expected a file" in refusal(tmp_path)
 
 
 def test_what_is_no_folder_of_trackml_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pandas as pd
@@ -9,11 +10,14 @@ import pytest
 from known_events import FEW
 
 from exatrkx_service.events.event import Event
+from exatrkx_service.events.files import IMPORTED_FILES
 from exatrkx_service.events.formats import FORMATS, open_events
-from exatrkx_service.events.manifest import read_manifests, read_sample
+from exatrkx_service.events.imported import write_imported
+from exatrkx_service.events.manifest import read_manifests, read_sample, write_manifest
 from exatrkx_service.events.reader import read_event, read_space_points
-from exatrkx_service.events.sample import describe, own_files, take_in
+from exatrkx_service.events.sample import describe, own_files, planned, take_in
 from exatrkx_service.events.tables import EventFormatError
+from exatrkx_service.identity import identify
 
 SCALES = [1000, math.pi, 1000]
 
@@ -29,6 +33,11 @@ def write(folder, *events):
         "n_events": 100,
         "features": {"scales": SCALES},
     }
+
+
+def take(manifest, settings):
+    """As the rule does, when the run was planned just before."""
+    take_in(manifest, settings, "c0de", planned(*own_files(settings)))
 
 
 A, B = [(0.03, 0.5, -0.1), (0.07, -0.25, 2.0)], [(0.5, 0.75, 1.0)]
@@ -47,7 +56,7 @@ def test_events_are_taken_in_and_read_again(tmp_path):
     settings = write(tmp_path / "mine", A, B)
     manifest = tmp_path / "out" / "events.json"
     manifest.parent.mkdir()
-    take_in(manifest, settings, "c0de")
+    take(manifest, settings)
     found = read_sample([manifest])
     assert list(found) == [0, 1]
     expected = np.array([[30, math.pi / 2, -100], [70, -math.pi / 4, 2000]], np.float32)
@@ -66,10 +75,16 @@ def test_the_first_events_are_taken(tmp_path):
     assert list(own_files(settings)[0]) == [0, 1]
 
 
+def test_names_that_snakemake_would_misread_are_refused(tmp_path):
+    settings = write(tmp_path / "a {b}", A)
+    with pytest.raises(EventFormatError, match=r"a \{b\}/0\.csv: braces in its name, which Snake"):
+        own_files(settings)
+
+
 def test_what_was_there_before_goes(tmp_path):
     manifest = tmp_path / "events.json"
-    take_in(manifest, write(tmp_path / "two", A, B), "c0de")
-    take_in(manifest, write(tmp_path / "one", B), "c0de")
+    take(manifest, write(tmp_path / "two", A, B))
+    take(manifest, write(tmp_path / "one", B))
     assert [path.name for path in tmp_path.glob("*.parquet")] == [
         "event000000000-space_points.parquet"
     ]
@@ -78,18 +93,18 @@ def test_what_was_there_before_goes(tmp_path):
 
 def test_a_malformed_event_leaves_what_is_there(tmp_path):
     manifest = tmp_path / "events.json"
-    take_in(manifest, write(tmp_path / "good", A), "c0de")
+    take(manifest, write(tmp_path / "good", A))
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
     settings = write(tmp_path / "bad", A, [(-1, 0, 0)])
     with pytest.raises(EventFormatError, match=r"bad/1\.csv: line 1, column r: -1"):
-        take_in(manifest, settings, "c0de")
+        take(manifest, settings)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 
 
 def test_an_event_that_is_there_twice_is_refused(tmp_path):
     mine = tmp_path / "mine"
     with pytest.raises(EventFormatError) as error:
-        take_in(tmp_path / "events.json", write(mine, A, B, A), "c0de")
+        take(tmp_path / "events.json", write(mine, A, B, A))
     assert str(error.value) == (
         f"{mine}/2.csv: event 2 has the same space points as event 0 of {mine}/0.csv; "
         "expected each event once"
@@ -126,11 +141,13 @@ def test_the_truth_is_kept(tmp_path):
 
 
 def keep(folder, event):
+    (folder / "source").mkdir()
+    (folder / "source" / "file").touch()
     Anything.event = event
     FORMATS["anything"] = Anything
     try:
-        given = {"source": "anything", "path": "x", "n_events": 1}
-        take_in(folder / "events.json", given, "c0de")
+        given = {"source": "anything", "path": str(folder / "source"), "n_events": 1}
+        take(folder / "events.json", given)
     finally:
         del FORMATS["anything"]
     np.testing.assert_array_equal(read_space_points(folder, 7), event.space_points)
@@ -142,20 +159,54 @@ def keep(folder, event):
 )
 def test_what_no_format_may_give_is_refused(tmp_path, point):
     event = Event.without_truth(7, np.array([(1, 0, 0), point], np.float32))
-    with pytest.raises(EventFormatError, match="x/file: space point 2: r "):
+    with pytest.raises(EventFormatError, match="source/file: space point 2: r "):
         keep(tmp_path, event)
-    assert not list(tmp_path.glob("*"))
+    assert not list(tmp_path.glob("event*"))
 
 
-def test_a_sample_is_described():
+@pytest.mark.parametrize("change", ["times", "place", "new", "gone"])
+def test_what_changes_after_the_run_was_planned_is_noticed(tmp_path, change):
+    mine = tmp_path / "mine"
+    settings = write(mine, A, B)
+    before = planned(*own_files(settings))
+    assert planned(*own_files(settings)) == before
+    if change == "times":
+        os.utime(mine / "1.csv", (1, 1))
+    if change == "place":  # as a file that is moved there, with the same time and size
+        state = (mine / "1.csv").stat()
+        (tmp_path / "other.csv").write_text((mine / "1.csv").read_text().replace("0.75", "0.25"))
+        os.utime(tmp_path / "other.csv", ns=(state.st_atime_ns, state.st_mtime_ns))
+        (tmp_path / "other.csv").replace(mine / "1.csv")
+    if change == "new":
+        (mine / "2.csv").write_text("0.1,0.2,0.3\n")
+    if change == "gone":
+        (mine / "1.csv").unlink()
+    assert planned(*own_files(settings)) != before
+    with pytest.raises(EventFormatError, match="mine: files came, went or changed since the run"):
+        take_in(tmp_path / "events.json", settings, "c0de", before)
+    assert not list(tmp_path.glob("event*"))
+
+
+def test_files_of_others_stay(tmp_path):
+    (tmp_path / "event000000001-hits.csv").touch()
+    (tmp_path / "event_notes").mkdir()
+    take(tmp_path / "events.json", write(tmp_path / "mine", A))
+    assert (tmp_path / "event000000001-hits.csv").exists() and (tmp_path / "event_notes").exists()
+
+
+def test_a_sample_is_described(tmp_path):
     points = np.array([[30, -3, -100], [70, 0.5, 2000]], np.float32)
     particles = FEW.expected()
     events = [
         Event(3, points, np.array([0, -1]), particles),
         Event(9, points[:1], np.array([0]), particles.iloc[:1]),
     ]
-    found = describe(events, {"source": "acts", "path": "mine"}, truth=True)
-    assert found == {
+    for event in events:
+        write_imported(tmp_path, event, truth=True)
+    manifest = tmp_path / "events.json"
+    write_manifest(manifest, {}, [3, 9], "c0de", IMPORTED_FILES)
+    assert describe([manifest], {"source": "acts", "path": "mine"}) == {
+        "events_sha256": identify([manifest], {})["events_sha256"],
         "source": "acts",
         "path": "mine",
         "n_events": 2,
@@ -169,6 +220,12 @@ def test_a_sample_is_described():
         "particles_mean": (len(particles) + 1) / 2,
         "matched": pytest.approx(2 / 3),
     }
-    empty = describe([Event.without_truth(0, points[:0])], {"source": "generate"}, truth=False)
+
+
+def test_a_sample_without_truth_is_described(tmp_path):
+    write_imported(tmp_path, Event.without_truth(0, np.empty((0, 3), np.float32)), truth=False)
+    manifest = tmp_path / "events.json"
+    write_manifest(manifest, {}, [0], "c0de", IMPORTED_FILES[-1:])
+    empty = describe([manifest], {"source": "features"})
     assert empty["path"] is None and empty["r_mm"] == {"min": None, "max": None}
-    assert "matched" not in empty
+    assert not empty["truth"] and "matched" not in empty

@@ -31,4 +31,4 @@ def open_events(settings: Mapping[str, Any]) -> Format:
         settings: the section; ``source`` is not ``generate``.
     """
     source = settings["source"]
-    return FORMATS[source](Path(settings["path"]), settings.get(source, {}))
+    return FORMATS[source](Path(settings["path"]).expanduser(), settings.get(source, {}))

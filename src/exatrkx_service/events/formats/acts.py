@@ -30,7 +30,7 @@ _HITS, _LINKS = "hits", "measurement-simhit-map"
 _ALL_PARTICLES = ("particles_simulated", "particles_initial")
 _PARTICLES = (*_ALL_PARTICLES, "particles", "particles_selected")
 _NAMES = (
-    r"event(?P<event>[0-9]{9,})-"
+    r"event(?P<event>[0-9]{9,18})-"
     rf"(?P<kind>{'|'.join((*_SPACE_POINTS, _HITS, _LINKS, *_PARTICLES, HNL_FILE))})\.csv"
 )
 _EXPECTED = "files event<number of nine digits>-spacepoint.csv (or spacepoints, or .csv.gz) of ACTS"
@@ -92,12 +92,15 @@ class Acts(Format):
     def _files(self) -> dict[int, dict[str, Path]]:
         """The files of each event with space points, by kind."""
         found = find_files(self.folder, _NAMES, _EXPECTED).items()
-        found = {event: files for event, files in found if files.keys() & set(_SPACE_POINTS)}
-        if not found:
+        without = [files for _, files in found if not files.keys() & set(_SPACE_POINTS)]
+        if len(without) == len(found):
             raise EventFormatError(
                 f"{self.folder}: expected {_EXPECTED}; found {shown_files(self.folder)}"
             )
-        return found
+        if without:
+            (path, *_) = without[0].values()
+            raise EventFormatError(f"{path}: its event has no space points; expected {_EXPECTED}")
+        return dict(found)
 
     @cached_property
     def _truth_kinds(self) -> tuple[str, ...]:
@@ -107,6 +110,15 @@ class Acts(Format):
             kinds = (particles, _HITS, _LINKS)
             if any(each >= set(kinds) for each in events):
                 return (*kinds, HNL_FILE) if any(HNL_FILE in each for each in events) else kinds
+        for event, files in self._files.items():
+            some = [kind for kind in (_HITS, _LINKS) if kind in files]
+            if some:
+                missing = [kind for kind in (_HITS, _LINKS) if kind not in files] or ["particles"]
+                raise EventFormatError(
+                    f"{files[some[0]]}: event {event} has no {missing[0]}, with which it would say "
+                    f"which particles made the space points; expected {_HITS}, {_LINKS} and one of "
+                    f"{', '.join(_PARTICLES)}, or none of them"
+                )
         return ()
 
     def _truth(self, event: int) -> Truth:
@@ -117,13 +129,16 @@ class Acts(Format):
                     f"{event_file(self.folder, event, kind)}: no such file, nor with .gz; other "
                     f"events have {kind}, expected the truth of each event or of none"
                 )
-        particles, links = self._truth_kinds[0], files[_LINKS]
+        kind, links = self._truth_kinds[0], files[_LINKS]
+        path, particles = _read(files[kind], "particles_simulated", _PARTICLE)
+        if kind not in _ALL_PARTICLES:  # the generator's beams are in there
+            particles = particles[(particles.px != 0) | (particles.py != 0)].reset_index(drop=True)
         return Truth(
-            particles=_read(files[particles], "particles_simulated", _PARTICLE),
+            particles=(path, particles),
             hits=_read(files[_HITS], _HITS, _HIT_ID, {}),
             links=(links, read_table(links, _LINKS, {"measurement_id": _UINT, **_HIT_ID})),
             hnl=_read(files[HNL_FILE], HNL_FILE, _PDG) if HNL_FILE in self._truth_kinds else None,
-            complete=particles in _ALL_PARTICLES,
+            complete=kind in _ALL_PARTICLES,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
@@ -68,6 +69,7 @@ def find_files(folder: Path, pattern: str, expected: str) -> dict[int, dict[str,
         match = re.fullmatch(pattern, path.name.removesuffix(".gz"))
         if match is None:
             continue
+        require_file(path)
         files = found.setdefault(int(match["event"]), {})
         if match["kind"] in files:
             raise EventFormatError(
@@ -81,18 +83,35 @@ def find_files(folder: Path, pattern: str, expected: str) -> dict[int, dict[str,
 
 
 def list_files(folder: Path, expected: str) -> list[Path]:
-    """The files of a folder by name.
+    """What is in a folder, by name; see ``require_file`` for what is to be read.
 
     Raises:
         EventFormatError: it is no folder, or can't be read.
     """
     try:
         if folder.is_dir():
-            return sorted(path for path in folder.iterdir() if path.is_file())
+            return sorted(folder.iterdir())
         what = "not a folder" if folder.exists() else "no such folder"
         raise EventFormatError(f"{folder}: {what}; expected one with {expected}")
     except OSError as error:
         raise EventFormatError(f"{folder}: can't be read ({error.strerror})") from None
+
+
+def require_file(path: Path) -> None:
+    """Raises for what has the name of an event's file and can't be read: it is not left out.
+
+    Raises:
+        EventFormatError: a folder, a link to nothing, or a name that is no text.
+    """
+    try:
+        path.name.encode()
+        problem = None if path.is_file() else "no file, or a link to none"
+    except (OSError, UnicodeEncodeError) as error:
+        problem = getattr(error, "strerror", None) or "its name is not UTF-8"
+    if problem:
+        raise EventFormatError(
+            f"{os.fsencode(path).decode(errors='replace')}: {problem}; expected a file"
+        )
 
 
 def shown_files(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.events.event import Event, cylindrical
-from exatrkx_service.events.formats.base import Format, list_files, require_event, shown_files
+from exatrkx_service.events.formats.base import (
+    Format,
+    list_files,
+    require_event,
+    require_file,
+    shown_files,
+)
 from exatrkx_service.events.formats.list_table import ListTable, require_values
 from exatrkx_service.events.particles import particle_table
 from exatrkx_service.events.tables import EventFormatError
@@ -41,9 +48,11 @@ class ColliderML(Format):
         expected = "parquet files of ColliderML whose names or folders have tracker_hits in them"
         list_files(self.folder, expected)
         paths: dict[str | None, list[Path]] = {}
-        for path in sorted(self.folder.rglob("*.parquet")):
-            if path.is_file():
-                paths.setdefault(_table_of(path, self.folder), []).append(path)
+        for path in _parquet_files(self.folder):
+            table = _table_of(path, self.folder)
+            if table in ("tracker_hits", "particles"):
+                require_file(path)
+                paths.setdefault(table, []).append(path)
         hits = ListTable(paths.get("tracker_hits", []))
         if not hits.events:
             raise EventFormatError(
@@ -103,6 +112,20 @@ class ColliderML(Format):
         require_gev(where, table)
         moving = np.hypot(table["px"], table["py"]) > 0
         return table[moving].rename(columns={"pdg_id": "pdg"}).reset_index(drop=True)
+
+
+def _parquet_files(folder: Path) -> list[Path]:
+    """All in a folder and in those in it, links too; what hangs in a loop of links only once."""
+
+    def refuse(error: OSError) -> None:
+        raise EventFormatError(f"{error.filename}: can't be read ({error.strerror})")
+
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [f for f in folders if os.path.realpath(Path(place, f)) not in seen]
+        found += [Path(place, name) for name in names if name.endswith(".parquet")]
+    return sorted(found)
 
 
 def _table_of(path: Path, folder: Path) -> str | None:

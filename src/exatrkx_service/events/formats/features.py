@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from exatrkx_service.events.event import Event
-from exatrkx_service.events.formats.base import Format, list_files, require_event, shown_files
+from exatrkx_service.events.formats.base import (
+    Format,
+    list_files,
+    require_event,
+    require_file,
+    shown_files,
+)
 from exatrkx_service.events.layouts import found_columns, is_number
 from exatrkx_service.events.tables import EventFormatError, parse_rows, read_text, require
 from exatrkx_service.events.units import require_millimetres
@@ -36,8 +42,10 @@ class Features(Format):
         files = [
             path
             for path in list_files(self.folder, expected)
-            if re.search(r"\.(csv|txt)$", path.name.removesuffix(".gz"))
+            if re.search(r"\.(csv|txt)(\.gz)?$", path.name, re.IGNORECASE)
         ]
+        for path in files:
+            require_file(path)
         if not files:
             raise EventFormatError(
                 f"{self.folder}: expected {expected}; found {shown_files(self.folder)}"
@@ -91,6 +99,11 @@ def _read(path: Path) -> pd.DataFrame:
         raise EventFormatError(
             f"{path}: line 1: no numbers, that looks like a header; expected r, phi and z of the "
             f"first space point; {found_columns(values)}"
+        )
+    if values and list(map(str.strip, values)) == list(map(str, range(len(values)))):
+        raise EventFormatError(
+            f"{path}: line 1: {first}, that looks like the header that pandas writes by default; "
+            "expected r, phi and z of the first space point"
         )
     if len(values) < len(_NAMES):
         raise EventFormatError(f"{path}: line 1: {len(values)} values, expected r, phi and z")

@@ -15,7 +15,7 @@ from exatrkx_service.events.tables import read_table, require
 from exatrkx_service.events.units import require_gev, require_millimetres
 
 NOISE = np.uint64(0)  # the particle_id of a hit that no particle made
-_FILES = r"event(?P<event>\d+)-(?P<kind>hits|truth|particles)\.csv"
+_FILES = r"event(?P<event>[0-9]{1,18})-(?P<kind>hits|truth|particles)\.csv"
 _COLUMNS = {
     "hits": {"hit_id": np.uint64, **dict.fromkeys("xyz", np.float64)},
     "truth": {"hit_id": np.uint64, "particle_id": np.uint64},
