@@ -144,6 +144,16 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             else f"missing key; events.source: {events['source']} needs the folder of the events"
         )
         raise ConfigError(f"{source}: events.path: {expected}")
+    pipelines = {"pipeline": filled["pipeline"]}
+    pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
+    for key, pipeline in pipelines.items():
+        for stage, model in pipeline.get("models", {}).items():
+            n_features, n_scales = len(model["features"]), len(model["scales"])
+            if n_features != n_scales:
+                raise ConfigError(
+                    f"{source}: {key}.models.{stage}.scales: found {n_scales}, expected as many "
+                    f"as there are features ({n_features})"
+                )
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:
@@ -232,6 +242,12 @@ def _fill(values: dict[str, Any], schema: dict[str, Any]) -> None:
             values[key] = copy.deepcopy(rule["default"])
         if isinstance(values.get(key), dict):
             _fill(values[key], rule)
+    # Of entries with names of the user's own the keys have no defaults, but the sections in them.
+    others = schema.get("additionalProperties") or {}
+    for key in values.keys() - schema.get("properties", {}).keys():
+        for name, rule in others.get("properties", {}).items():
+            if isinstance(values[key].get(name), dict):
+                _fill(values[key][name], rule)
 
 
 def _explain(error: ValidationError) -> str:

@@ -36,6 +36,12 @@ def weights_file(folder: Path | str, stage: str) -> str:
     return f"{folder}/{stage}.safetensors"
 
 
+def network_file(pipeline: Mapping[str, Any], stage: str) -> str:
+    """The file of a network of the section ``pipeline``: of somebody else's, or its weights."""
+    model = pipeline.get("models", {}).get(stage)
+    return model["file"] if model else weights_file(pipeline["weights"], stage)
+
+
 def check_paths(config: Mapping[str, Any], root: Path) -> None:
     """Checks all paths of a configuration.
 
@@ -55,13 +61,14 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
             "expected letters, digits and -_.+,@=/ alone"
         )
     _check_results(config["results"], root.resolve())
-    folders = {"pipeline.weights": config["pipeline"]["weights"]}
+    pipelines = {"pipeline": config["pipeline"]}
     for name, method in config["physics"]["methods"].items():
-        if "weights" in method:
-            folders[f"physics.methods.{name}.weights"] = method["weights"]
-    for key, folder in folders.items():
-        if folder != trained_here(config):
-            _check_weights(key, folder, root)
+        if method.keys() & {"weights", "models"}:
+            pipelines[f"physics.methods.{name}"] = config["pipeline"] | method
+    for key, pipeline in pipelines.items():
+        _check_networks(key, pipeline, trained_here(config), root)
+    if "path" in config["events"]:
+        _check_events(config["events"], config["results"], root)
     server = config["server"]
     if server["launcher"] == "apptainer":
         _check_image(server["image"], root)
@@ -87,12 +94,31 @@ def _check_results(results: str, root: Path) -> None:
         raise ConfigError(f"results: {results} is a file; expected a folder")
 
 
-def _check_weights(key: str, folder: str, root: Path) -> None:
+def _check_events(events: Mapping[str, Any], results: str, root: Path) -> None:
+    """Events that are read lie apart from those that are written; some formats search folders."""
+    folder = (root / Path(events["path"]).expanduser()).resolve()
+    written = (root / results / "events" / "imported").resolve()
+    within = events["source"] == "colliderml" and written.is_relative_to(folder)
+    if within or folder.is_relative_to(written):
+        raise ConfigError(
+            f"events.path: {events['path']}: the events that are read would lie among those that "
+            f"are written to {results}; expected a folder apart from it"
+        )
+
+
+def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: Path) -> None:
+    folder, models = pipeline["weights"], pipeline.get("models", {})
     for stage in NETWORKS:
-        path = weights_file(folder, stage)
-        if not (root / path).is_file():
+        path = network_file(pipeline, stage)
+        if (root / path).is_file():
+            continue
+        if stage in models:
             raise ConfigError(
-                f"{key}: {path}: no such file; expected a folder with the networks of "
+                f"{key}.models.{stage}.file: {path}: no such file; expected one of TorchScript"
+            )
+        if folder != trained:
+            raise ConfigError(
+                f"{key}.weights: {path}: no such file; expected a folder with the networks of "
                 f"{', '.join(NETWORKS)}, as made by `{_training(Path(folder), root)}`"
             )
 

@@ -189,7 +189,7 @@ def test_an_event_that_was_changed(checkout):
     with kept(event) as content:
         unnoticed(event, lambda path: path.write_bytes(content.replace(b"1", b"2", 1)))
         output = checkout.run("S0", *SMOKE, "--forcerun", "measure", fails=True)
-    assert f"{event.name}: has changed since it was generated" in output
+    assert f"{event.name}: has changed since it was made" in output
 
 
 def test_two_configurations_do_not_disturb_each_other(copy_of_smoke):

@@ -71,6 +71,45 @@ def test_networks_that_are_not_there_are_named_with_what_makes_them(
         assert text.endswith(f"as made by `{command}`")
 
 
+@pytest.mark.parametrize(
+    ("source", "path", "good"),
+    [
+        ("acts", "results/events/imported", False),
+        ("acts", "link/events/imported", False),
+        ("acts", "results/events/benchmark", True),
+        ("acts", ".", True),
+        ("colliderml", ".", False),
+        ("colliderml", "elsewhere", True),
+    ],
+)
+def test_events_are_not_read_where_they_are_written(checkout, config, source, path, good):
+    (checkout / "results").mkdir()
+    (checkout / "link").symlink_to("results")
+    events = {"source": source, "path": path}
+    if good:
+        check(checkout, config, events=events)
+    else:
+        text = message(checkout, config, events=events)
+        assert text.startswith(f"events.path: {path}: the events that are read would lie among")
+
+
+def test_networks_of_others_are_there(checkout, config):
+    models = {"gnn": {"file": "theirs.pt"}}
+    for key, changes in (
+        ("pipeline", {"pipeline": {"models": models}}),
+        ("physics.methods.new", {"physics": {"methods": {"new": {"models": models}}}}),
+    ):
+        text = message(checkout, load_config(config, "mine"), **changes)
+        expected = f"{key}.models.gnn.file: theirs.pt: no such file; expected one of TorchScript"
+        assert text == expected
+    (checkout / "theirs.pt").touch()
+    (checkout / "two").mkdir()
+    for name in ("embedding", "filtering"):
+        (checkout / "two" / f"{name}.safetensors").touch()
+    # What is replaced need not be in the folder.
+    check(checkout, config, pipeline={"weights": "two", "models": models})
+
+
 def test_networks_that_the_workflow_trains_need_not_be_there(checkout, config):
     check(checkout, config, results="results/mine", pipeline={"weights": "results/mine/models/"})
 

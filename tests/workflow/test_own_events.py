@@ -2,16 +2,20 @@
 
 import gzip
 import json
+import math
 import re
 import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
+from torch import Tensor, nn
 
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.reader import read_event
+from exatrkx_service.identity import file_sha256
 
 N_EVENTS = 5
 SCALES = np.array([1000, np.pi, 1000])
@@ -44,17 +48,35 @@ def given(source, folder, **others):
     return ("--config", f"results=results/{source}", f"events={section}")
 
 
+class Straight(nn.Module):
+    """A GNN as others save it on a GPU: points in a similar direction belong together."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        r, phi, z = x[:, 0], x[:, 1] * math.pi, x[:, 2]
+        direction = torch.stack([torch.cos(phi), torch.sin(phi), torch.asinh(z / r)], dim=1)
+        apart = (direction[edge_index[0]] - direction[edge_index[1]]).abs().sum(1, keepdim=True)
+        return torch.full([1], 8.0, device=torch.device("cuda:0")) - 100 * apart
+
+
 @pytest.fixture(scope="module")
 def features(copy_of_smoke, events, tmp_path_factory):
-    """A run on files with numbers alone, with the options at the two ends."""
+    """A run on files with numbers alone and somebody's GNN, with the options at the two ends."""
     folder = tmp_path_factory.mktemp("features")
     for event in events:
         name = folder / f"event{event.event_id}.csv"
         np.savetxt(name, event.space_points / SCALES, delimiter=",")
     checkout = copy_of_smoke()
+    torch.jit.save(torch.jit.script(Straight()), checkout.folder / "theirs.pt")
+    models = checkout.overlay("theirs.yaml", pipeline={"models": {"gnn": {"file": "theirs.pt"}}})
     options = {f"S{i}": None for i in (1, 2, 3, 4)}
     overlay = checkout.overlay("quick.yaml", measure=QUICK)
-    checkout.given = (*SMOKE, overlay, *given("features", folder), f"options={json.dumps(options)}")
+    checkout.given = (
+        *SMOKE,
+        overlay,
+        models,
+        *given("features", folder),
+        f"options={json.dumps(options)}",
+    )
     checkout.output = checkout.run(*checkout.given)
     checkout.results, checkout.folder_of_events = checkout.folder / "results" / "features", folder
     return checkout
@@ -70,6 +92,18 @@ def test_files_with_numbers_alone_are_measured(features, events):
     assert (sizes.n_tracks > 0).all()
     for figure in ("comparison", "overhead", "latency_vs_concurrency"):
         assert (features.results / "figures" / f"{figure}.png").is_file()
+
+
+def test_the_gnn_of_others_is_what_was_served(features):
+    provenance = json.loads((features.results / "provenance.json").read_text())
+    gnn = provenance["common"]["inputs"]["networks"]["gnn"]
+    assert gnn["weights_sha256"] == file_sha256(features.folder / "theirs.pt")
+    assert json.loads(gnn["model"])["output"] == "logit"
+    labels = [
+        set(pd.read_parquet(features.results / name).labels_sha256.dropna()) - {""}
+        for name in ("reference.parquet", "timings/S5/round1.parquet")
+    ]
+    assert labels[0] == labels[1] and len(labels[0]) == N_EVENTS
 
 
 def test_the_sample_is_described(features, events):

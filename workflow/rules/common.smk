@@ -22,7 +22,7 @@ from exatrkx_service.identity import (
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import COMPARED, check_paths, trained_here, weights_file
+from exatrkx_service.paths import COMPARED, check_paths, network_file, trained_here
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -39,15 +39,15 @@ try:
     check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-
 # The files of events from elsewhere, and whether it is known which particles made their space points.
-OWN_FILES, TRUTH = [], True
+OWN_FILES, OWN_PLAN, TRUTH = [], "", True
 if OWN_EVENTS := config["events"]["source"] != "generate":
-    from exatrkx_service.events.sample import own_files
+    from exatrkx_service.events.sample import own_files, planned
     from exatrkx_service.events.tables import EventFormatError
 
     try:
         found, TRUTH = own_files(config["events"])
+        OWN_PLAN = planned(found, TRUTH)
         config["events"]["n_events"] = len(found)
         config = load_config(config, source=f"{len(found)} events in events.path")
     except (EventFormatError, ConfigError) as error:
@@ -68,9 +68,7 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
-WEIGHTS = {
-    stage: weights_file(config["pipeline"]["weights"], stage) for stage in NETWORKS
-}
+WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
     "embedding": ("radius", "k_max"),
@@ -200,8 +198,8 @@ def method_pipeline(wildcards):
 
 def method_weights(wildcards):
     """The trained networks of a track finder of `physics.methods`."""
-    folder = method_pipeline(wildcards)["weights"]
-    return [weights_file(folder, stage) for stage in NETWORKS]
+    pipeline = method_pipeline(wildcards)
+    return [network_file(pipeline, stage) for stage in NETWORKS]
 
 
 def trained_networks(wildcards):
@@ -226,7 +224,7 @@ def known_events(wildcards):
     if not TRUTH:
         raise WorkflowError(
             f"events.path: {config['events']['path']}: no files that say which particles made the "
-            "space points; tracking performance can't be measured without"
+            "space points; tracking performance, and trained networks, can't be judged without"
         )
     return manifests("benchmark")
 

@@ -159,6 +159,9 @@ rule export_network:
             if wildcards.stage == "filtering"
             else None
         ),
+        model=lambda wildcards: config["pipeline"]
+        .get("models", {})
+        .get(wildcards.stage),
         code=code_digest(EXPORT_CODE),
     message:
         "Exporting the {wildcards.stage} network"

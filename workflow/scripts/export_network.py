@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         Path(snakemake.input.weights),
         Path(snakemake.output[0]),
         filter_cut=snakemake.params.filter_cut,
+        model=snakemake.params.model,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from exatrkx_service.identity import file_sha256, network_identity
+from exatrkx_service.models import foreign
 from exatrkx_service.models.features import NODE_FEATURES, node_features
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network
-from exatrkx_service.paths import weights_file
+from exatrkx_service.paths import network_file
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, script_path
 
@@ -33,32 +35,42 @@ class ExportError(ValueError):
 
 
 def export_all(
-    weights_dir: Path, model_repo: Path, pipeline_config: dict[str, Any]
+    weights_dir: Path, model_repo: Path, pipeline_config: Mapping[str, Any]
 ) -> dict[str, Path]:
     """Exports the three networks into a model repository.
 
     Args:
         weights_dir: folder with ``<stage>.safetensors``.
         model_repo: folder in which ``<stage>/1/model.pt`` is written.
-        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut``.
+        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut`` and
+            ``models``, networks in the place of those of the folder.
 
     Returns:
         The files written, by stage.
 
     Raises:
-        WeightsError: a weights file cannot be used.
-        ExportError: an exported network's output differs from the eager one's.
+        WeightsError, ModelError, ExportError: as of ``export``.
     """
-    files = {}
+    files, models = {}, pipeline_config.get("models", {})
     for stage in NETWORKS:
         files[stage] = script_path(model_repo, stage)
-        source = Path(weights_file(weights_dir, stage))
-        export(stage, source, files[stage], filter_cut=pipeline_config["filter_cut"])
+        export(
+            stage,
+            Path(network_file({**pipeline_config, "weights": weights_dir}, stage)),
+            files[stage],
+            filter_cut=pipeline_config["filter_cut"],
+            model=models.get(stage),
+        )
     return files
 
 
 def export(
-    stage: str, weights_path: Path, destination: Path, *, filter_cut: float | None = None
+    stage: str,
+    weights_path: Path,
+    destination: Path,
+    *,
+    filter_cut: float | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes one network as frozen TorchScript, after comparing it with the eager network.
 
@@ -67,25 +79,31 @@ def export(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_path: the weights (safetensors).
+        weights_path: the weights (safetensors), or somebody else's TorchScript.
         destination: the TorchScript file; complete or not there.
         filter_cut: score below which the filter drops an edge; for ``filtering`` alone. It lies in
             the file, with the digest of the weights: see ``identity.network_identity``.
+        model: how somebody else's network is used, see ``foreign.wrap``; None for weights.
 
     Raises:
         WeightsError: the weights file cannot be used.
+        ModelError: somebody else's network cannot be used.
         ExportError: the network's feature scaling is not that of this detector's space points in
             mm, or the exported network's output differs from the eager one's.
     """
-    network = load_network(weights_path, stage)
-    _check_scaling(network, weights_path)
-    if stage == "filtering":
-        network.cut = float(filter_cut)
+    if model is not None:
+        largest = max(read_check_events(), key=len)
+        network = foreign.wrap(stage, weights_path, model, _inputs(stage, largest), filter_cut)
+    else:
+        network = load_network(weights_path, stage)
+        _check_scaling(network, weights_path)
+        if stage == "filtering":
+            network.cut = float(filter_cut)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(destination.name + ".partial")
     try:
-        identity = network_identity(stage, file_sha256(weights_path), filter_cut)
+        identity = network_identity(stage, file_sha256(weights_path), filter_cut, model)
         torch.jit.save(
             torch.jit.freeze(torch.jit.script(network)),
             temporary,

@@ -22,7 +22,8 @@ def card_warning(weights: Path, pipeline: Mapping[str, Any]) -> str | None:
         networks can be used at other cuts, but the card's numbers do not hold there.
     """
     path = Path(weights) / CARD
-    if not path.is_file():
+    # It is about the networks of its folder together.
+    if not path.is_file() or "models" in pipeline:
         return None
     try:
         point = dict(json.loads(path.read_text())["working_point"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import warnings
+from typing import Any
 
 from exatrkx_service import environment
 
@@ -63,3 +64,19 @@ def settle(threads: int) -> None:
     libc = ctypes.CDLL(None)
     libc.mallopt(_M_MMAP_THRESHOLD, 2**25)
     libc.mallopt(_M_TRIM_THRESHOLD, 2**30)
+
+
+def place_constants(module: Any, device: str) -> None:
+    """Lets TorchScript make its tensors on a device, whatever was there when it was traced.
+
+    ``torch.jit.load`` moves weights; the names of devices in the code stay.
+
+    Args:
+        module: a ``torch.jit.ScriptModule`` that has not run yet.
+        device: ``cpu`` or ``cuda``.
+    """
+    for part in module.modules():
+        for name in part._c._method_names():
+            for node in part._c._get_method(name).graph.findAllNodes("prim::Constant"):
+                if str(node.output().type()) == "Device":
+                    node.s_("value", "cuda:0" if device == "cuda" else device)

@@ -52,6 +52,7 @@ def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> Stage
         raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
     _check_identity(path, inside[IDENTITY], identity)
     module.eval()
+    devices.place_constants(module, device)
     if device == "cuda":
         devices.make_repeatable()
 
