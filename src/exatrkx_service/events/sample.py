@@ -13,13 +13,12 @@ import numpy as np
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.files import IMPORTED_FILES
 from exatrkx_service.events.formats import open_events
+from exatrkx_service.events.formats.base import Format
 from exatrkx_service.events.imported import is_known, write_imported
 from exatrkx_service.events.manifest import read_manifests, write_manifest
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import identify
-
-GENERATE = "generate"  # ``events.source`` of a sample that is not from elsewhere
 
 
 def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]], bool]:
@@ -34,8 +33,11 @@ def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]],
     Raises:
         EventFormatError: the folder or its events are missing.
     """
-    events = open_events(settings)
-    files = dict(islice(events.files().items(), settings["n_events"]))
+    return _own_files(open_events(settings), settings["n_events"])
+
+
+def _own_files(events: Format, n_events: int) -> tuple[dict[int, tuple[Path, ...]], bool]:
+    files = dict(islice(events.files().items(), n_events))
     for path in (path for paths in files.values() for path in paths):
         if set(str(path)) & set("{}"):
             raise EventFormatError(
@@ -81,12 +83,12 @@ def take_in(manifest: Path, settings: Mapping[str, Any], code_sha256: str, plan:
         EventFormatError: a file is missing or malformed, holds what can't be, an event is in
             two of them, or there are others than planned; names it. Nothing is written then.
     """
-    files, truth = own_files(settings)
+    reader = open_events(settings)
+    files, truth = _own_files(reader, settings["n_events"])
     if planned(files, truth) != plan:
         raise EventFormatError(
             f"{settings['path']}: files came, went or changed since the run was planned; run again"
         )
-    reader = open_events(settings)
     events, seen = [], {}
     for number, paths in files.items():
         event = reader.read(number)

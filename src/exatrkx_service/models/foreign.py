@@ -158,8 +158,9 @@ def wrap(
 
 def _load(path: Path) -> torch.jit.ScriptModule:
     try:
-        head = path.open("rb").read(len(_LFS))
-        if head == _LFS:
+        with path.open("rb") as file:
+            is_pointer = file.read(len(_LFS)) == _LFS
+        if is_pointer:
             raise ModelError(f"{path}: a pointer of Git LFS; `git lfs pull` fetches the file")
         script = torch.jit.load(str(path), map_location="cpu").eval()
     except (OSError, RuntimeError, ValueError) as error:
