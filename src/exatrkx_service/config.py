@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from exatrkx_service.options import STAGES, natural_key
+from exatrkx_service.environment import is_wanted
+from exatrkx_service.options import MODEL, STAGES, natural_key
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -146,14 +147,20 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
         raise ConfigError(f"{source}: events.path: {expected}")
     pipelines = {"pipeline": filled["pipeline"]}
     pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
-    for key, pipeline in pipelines.items():
-        for stage, model in pipeline.get("models", {}).items():
-            n_features, n_scales = len(model["features"]), len(model["scales"])
-            if n_features != n_scales:
-                raise ConfigError(
-                    f"{source}: {key}.models.{stage}.scales: found {n_scales}, expected as many "
-                    f"as there are features ({n_features})"
-                )
+    models = {
+        f"{key}.models.{stage}": model
+        for key, pipeline in pipelines.items()
+        for stage, model in pipeline.get("models", {}).items()
+    }
+    if "model" in filled["server"]:
+        models["server.model"] = filled["server"]["model"]
+    for key, model in models.items():
+        n_features, n_scales = len(model["features"]), len(model["scales"])
+        if n_features != n_scales:
+            raise ConfigError(
+                f"{source}: {key}.scales: found {n_scales}, expected as many as there are "
+                f"features ({n_features})"
+            )
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:
@@ -168,12 +175,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: load.seconds: found {load['seconds']}, expected at most load.max_seconds "
             f"({load['max_seconds']})"
         )
-    server = filled["server"]
-    if server["launcher"] == "external" and "urls" not in server:
-        raise ConfigError(
-            f"{source}: server.urls: missing key; server.launcher: external needs the server's "
-            "addresses, such as urls: {grpc: node01:8001, http: node01:8000}"
-        )
+    if problem := _of_server(filled["server"], filled["options"]):
+        raise ConfigError(f"{source}: {problem}")
     if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
@@ -185,6 +188,51 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             "workflow's own; expected another name"
         )
     return filled
+
+
+def _of_server(server: dict[str, Any], options: dict[str, Any]) -> str:
+    """What is wrong with the section ``server`` as a whole; empty if nothing is."""
+    external, urls = server["launcher"] == "external", server.get("urls", {})
+    if external and server["protocol"] not in urls:
+        key = f"server.urls.{server['protocol']}" if urls else "server.urls"
+        return (
+            f"{key}: missing key; server.launcher: external needs the server's address of "
+            f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
+            "node01:8000}"
+        )
+    for protocol, url in urls.items():
+        if "://" in url or set(url) & set("@ ") or (protocol == "grpc" and ":" not in url):
+            # A password may stand in it.
+            found = "another form" if "@" in url else repr(url)
+            return (
+                f"server.urls.{protocol}: found {found}, expected host:port; server.tls is for "
+                "TLS and server.headers for what the server wants to know of its clients"
+            )
+    for key in ("model", "tls", "headers"):
+        if key in server and not external:
+            return f"server.{key}: expected none, or server.launcher: external"
+    for name, header in server.get("headers", {}).items():
+        if not is_wanted(header["env"]):
+            return (
+                f"server.headers.{name}.env: {header['env']} is taken out of the environment, "
+                "as all variables that libraries read; expected another name"
+            )
+    if ("certificate" in server.get("tls", {})) != ("key" in server.get("tls", {})):
+        return "server.tls: expected certificate and key, or none of them"
+    of_model = [name for name, option in options.items() if option["serve"] == MODEL]
+    if "model" not in server:
+        if of_model:
+            return (
+                f"options.{of_model[0]}.serve: {MODEL}: expected server.model, the model that "
+                "somebody else serves"
+            )
+        return ""
+    if not of_model:
+        return (
+            "server.model: no option is measured with it; expected one such as "
+            f"options: {{theirs: {{serve: {MODEL}}}}}"
+        )
+    return ""
 
 
 def _normalised(value: Any, rule: dict[str, Any]) -> Any:
@@ -268,6 +316,11 @@ def _explain(error: ValidationError) -> str:
         expected = f"one of {', '.join(choices)}{also}" + (f"; {near}" if near else "")
     else:
         expected = _limits(schema) if rule in _LIMITS else _describe(schema)
+    if path[:2] == ["server", "headers"]:  # what stands there may be the secret itself
+        return (
+            f"{_key(path)}: expected {{env: NAME}}, the name of an environment variable; its value "
+            "does not belong into a configuration"
+        )
     found = repr(error.instance)
     found = found if len(found) <= 60 else f"{found[:57]}..."
     return f"{_key(path)}: found {found}, expected {expected}"

@@ -21,9 +21,15 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
-NAMED = ("options", "physics.methods")  # mappings whose keys are names of the user's own
+NAMED = (
+    "options",
+    "physics.methods",
+    "server.headers",
+)  # mappings whose keys are names of the user's own
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
+OPTIONAL = ("pipeline.models.", "server.model.")  # sections that the default does not have
 OVERLAYS = ("smoke", "physics", "presets", "tiny", "reference", "ttbar", "v100", "perlmutter")
+EXTERNAL = {"launcher": "external", "urls": {"grpc": "node:1", "http": "node:2"}}
 
 
 def put(config: dict, key: str, value) -> dict:
@@ -58,7 +64,7 @@ def test_the_default_is_valid_and_complete(config):
 
 def test_the_schema_and_the_default_have_the_same_values(config):
     for key in LEAVES:
-        if "default" in RULES[key] and not key.startswith("pipeline.models."):
+        if "default" in RULES[key] and not key.startswith(OPTIONAL):
             assert get(config, key) == RULES[key]["default"], key
 
 
@@ -243,7 +249,7 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6.serve", ["gnnn"], "options.S6.serve[0]: found 'gnnn', expected one of embedd"),
         ("options.S6.serve", ["gnnn"], "; did you mean gnn?"),
         ("options.S6.serve", ["gnn", "gnn"], "options.S6.serve: found ['gnn', 'gnn'], expected a"),
-        ("options.S6.serve", "ensembel", "ensemble, fused, or a list of stages; did you mean ens"),
+        ("options.S6.serve", "ensembel", "ensemble, fused, model, or a list of stages; did you "),
         ("options.S6.serve", None, "options.S6.serve: found None, expected one of ensemble, fused"),
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
         ("options.plot_figures", {"serve": []}, "options.plot_figures: is a target of the work"),
@@ -302,6 +308,9 @@ def test_a_file_that_is_no_mapping(found):
 def test_bounds_are_part_of_the_range(config, key):
     rule = RULES[key]
     config = put(config, "server.ports", {"http": 1, "grpc": 2, "metrics": 3})
+    if key.startswith("server.model."):
+        config = put(config, "server", EXTERNAL | {"model": {"name": "tracks"}})
+        config["options"]["theirs"] = {"serve": "model"}
     config["measure"]["concurrency"] = [1]
     assert get(load_config(put(config, key, rule["minimum"]), "edge"), key) == rule["minimum"]
     assert message(put(config, key, rule["minimum"] - 1)).startswith(f"{key}: found ")
@@ -318,6 +327,7 @@ def test_a_value_of_another_kind_is_refused_with_its_key(key, value):
     filled = load_config({"options": {"S0": {"serve": []}}}, "short")
     filled["server"]["ports"] = {"http": 1, "grpc": 2, "metrics": 3}
     filled["server"]["urls"] = {"http": "node:1", "grpc": "node:2"}
+    filled["server"] |= {"tls": {}, "model": {"name": "tracks"}}
     filled["pipeline"]["models"] = {n: {"file": n} for n in ("embedding", "filtering", "gnn")}
     assert message(put(filled, key, value)).startswith(f"{key}: found ")
 

@@ -21,7 +21,7 @@ from exatrkx_service.identity import (
     code_digest,
 )
 from exatrkx_service.models.working_point import card_warning
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import NETWORKS, left_out
 from exatrkx_service.paths import COMPARED, check_paths, network_file, trained_here
 from exatrkx_service.signals import hangup_as_termination
 
@@ -56,7 +56,9 @@ if OWN_EVENTS := config["events"]["source"] != "generate":
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
-OPTIONS = list(config["options"])
+# The options that need other models than the one of `server.model`, each with the reason.
+LEFT_OUT = left_out(config["options"], config["server"])
+OPTIONS = [option for option in config["options"] if option not in LEFT_OUT]
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
@@ -115,6 +117,15 @@ wildcard_constraints:
     round=r"\d+",
     stage="|".join(NETWORKS),
     method="|".join(config["physics"]["methods"]) or "none",
+
+
+onstart:
+    for option, reason in LEFT_OUT.items():
+        print(f"{option} is left out: it {reason}", file=sys.stderr)
+    if warning := card_warning(
+        Path(config["pipeline"]["weights"]), config["pipeline"]
+    ):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def is_own(sample):
@@ -256,6 +267,15 @@ def baseline_files(wildcards):
 def timings(option, kind="parquet"):
     """The raw samples of one option, one file per round; kind "json": their provenance."""
     return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]
+
+
+def left_out_files(option):
+    """What there is to make of an option that is not measured: the reason."""
+
+    def files(wildcards):
+        raise WorkflowError(f"options.{option}: it {LEFT_OUT[option]}")
+
+    return files
 
 
 def turn(wildcards):

@@ -133,13 +133,6 @@ rule train:
         " --configfile {RESULTS}/models/working_point.yaml"
 
 
-onstart:
-    if warning := card_warning(
-        Path(config["pipeline"]["weights"]), config["pipeline"]
-    ):
-        print(f"warning: {warning}", file=sys.stderr)
-
-
 rule export_network:
     input:
         weights=lambda wildcards: WEIGHTS[wildcards.stage],

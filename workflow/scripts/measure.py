@@ -24,7 +24,7 @@ with logged(snakemake.log[0]) as tell:
     place = Path(snakemake.output.samples).parent.resolve() if shared else None
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
         rows, blocks, facts = measure(
-            Option.from_config(wildcards.option, settings["option"]),
+            Option.from_config(wildcards.option, settings["option"], settings["server"]),
             int(wildcards.round),
             events,
             pd.read_parquet(snakemake.input.reference),

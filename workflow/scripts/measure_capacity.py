@@ -24,7 +24,7 @@ with logged(snakemake.log[0]) as tell:
     place = Path(snakemake.output.requests).parent.resolve() if shared else None
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
         requests, rates, facts = measure_capacity(
-            Option.from_config(snakemake.wildcards.option, settings["option"]),
+            Option.from_config(snakemake.wildcards.option, settings["option"], settings["server"]),
             snakemake.params.seed,
             events,
             pd.read_parquet(snakemake.input.reference),

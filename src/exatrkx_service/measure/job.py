@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class Measurement:
             what = "asking the server given for" if external else "starting a server with"
             self.say(f"{what} {', '.join(self.option.models)}")
             self.server = stack.enter_context(self._launch(self.option.models, work, log, largest))
+            if self.server.model:
+                self.option = replace(self.option, model=self.server.model)
             self._ask_server(self.server)
         self.placement = Placement(self.option, self.repository, dict(self.pipeline))
 
@@ -98,12 +101,14 @@ class Measurement:
         try:
             models = describe_models(server, self.option.models)
             # Clients address the ensemble alone, or the stages alone.
-            addressed = {ENSEMBLE} if self.option.mode == "ensemble" else set(self.option.models)
+            addressed = {ENSEMBLE} if self.option.mode == "ensemble" else {*self.option.models}
             self.backlog = Backlog(server, addressed, self._sent)
         except StatisticsError as error:
             models = {}
             self.say(f"warning: {error}")
         self.facts["models"] = models
+        if self.option.model:
+            self.facts["model"] = asdict(self.option.model)
         found = {model["device"] for model in models.values() if model["backend"] != "ensemble"}
         self.facts["device"] = found.pop() if len(found) == 1 else None
         cached = [name for name, model in models.items() if model["response_cache"]]
@@ -144,7 +149,7 @@ class Measurement:
         protocol = self.settings["protocol"]
         where = {}
         if server:
-            where = {"protocol": protocol, "url": server.url(protocol), "token": server.token}
+            where = {"protocol": protocol, "url": server.url(protocol), "access": server.access}
         return Task(
             option,
             self.repository,
@@ -210,7 +215,7 @@ class Measurement:
         instances = {
             name: model["instances"] or 1
             for name, model in self.facts.get("models", {}).items()
-            if name != ENSEMBLE
+            if name != ENSEMBLE and name in self.option.models
         }
         first = FirstRequests(
             self.option, self.repository, self.placement, self.connect, self.labels, self.check
@@ -220,6 +225,9 @@ class Measurement:
     def find_floor(self, work: Path, typical: Mapping[str, int]) -> None:
         """What the clients cost at a model that computes nothing, see ``floor``."""
         if not self.option.needs_server:
+            return
+        if self.option.model:
+            self.facts["driver"] = "not measured: the server has somebody else's model alone"
             return
         steps = self.placement.pipeline(None).steps
         try:
@@ -246,7 +254,7 @@ class Measurement:
 
     def _read_counts(self) -> Counts | None:
         if self.server and self.facts["models"]:
-            return read_counts(self.server, self.option.models)
+            return read_counts(self.server, list(self.facts["models"]))
         return None
 
     def _note(self, cell: Cell, before: Counts | None) -> None:
@@ -259,7 +267,8 @@ class Measurement:
             if hits and self.settings["response_cache"] == "refuse":
                 raise ServerError(f"the server answered from a response cache: {hits}")
         option = [s for block in cell.samples for s in block if s.arm == OPTION]
-        failed = sum(bool(sample.error) for sample in option)
+        failed = sum(sample.status == "failed" for sample in option)
+        rejected = sum(sample.rejected for sample in option)
         done = sum(row["n_done"] for row in cell.blocks if row["arm"] == OPTION)
         if failed and not done and not self.facts["cells"][1:]:
             raise ServerError(
@@ -272,7 +281,7 @@ class Measurement:
         ended = f"; ended early: {cell.ended_early}" if cell.ended_early else ""
         self.say(
             f"concurrency {cell.concurrency}: {len(option)} events in {len(cell.samples)} blocks, "
-            f"{failed} failed{known}{ended}"
+            f"{failed} failed{f', {rejected} turned away' if rejected else ''}{known}{ended}"
         )
 
 

@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.client import transport
 from exatrkx_service.client.transport import GrpcTransport, HttpTransport
+from exatrkx_service.serving.access import Access
 
 INPUTS = {
     "space_points": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -26,7 +27,7 @@ LABELS = np.array([3, -1, 2**40], np.int64)
 
 @contextlib.contextmanager
 def connected(kind, url="127.0.0.1:9", timeout_s=5, token=""):
-    one = kind(url, timeout_s, token)
+    one = kind(url, timeout_s, Access(token=token))
     try:
         yield one
     finally:
@@ -126,7 +127,7 @@ def test_an_http_request_is_what_tritonclient_sends(http_server):
         client.infer("gnn", **tensors(module), request_id="a/gnn")
     with connected(HttpTransport, http_server.url, token="secret") as ours:
         for _ in range(2):
-            answer = ours.call("gnn", ours.encode("gnn", INPUTS, "labels", "a/gnn"))
+            answer = ours.call(ours.encode("gnn", INPUTS, "labels", "a/gnn"))
             np.testing.assert_array_equal(ours.decode(answer, "labels"), LABELS)
     theirs, first, second = http_server.requests
     assert theirs[1] == first[1] == "/v2/models/gnn/infer"
@@ -150,7 +151,7 @@ def test_an_http_error_says_what_the_server_said(http_server, answer, message):
         connected(HttpTransport, http_server.url) as one,
         pytest.raises(InferenceServerException, match=message) as caught,
     ):
-        one.call("gnn", one.encode("gnn", INPUTS, "labels", "x"))
+        one.call(one.encode("gnn", INPUTS, "labels", "x"))
     assert caught.value.status() == "502"
 
 
@@ -183,7 +184,7 @@ def test_a_grpc_call_carries_the_bytes_and_the_token(grpc_server):
     grpc_server.answer = answer
     with connected(GrpcTransport, grpc_server.url, token="secret") as one:
         message = one.encode("gnn", INPUTS, "labels", "x")
-        np.testing.assert_array_equal(one.decode(one.call("gnn", message), "labels"), LABELS)
+        np.testing.assert_array_equal(one.decode(one.call(message), "labels"), LABELS)
     (request, metadata), *_ = got
     assert request == message
     assert metadata["triton-grpc-protocol-exatrkx-token"] == "secret"
@@ -197,7 +198,7 @@ def test_a_grpc_error_says_what_the_server_said(grpc_server):
         connected(GrpcTransport, grpc_server.url) as one,
         pytest.raises(InferenceServerException, match="no such model") as caught,
     ):
-        one.call("gnn", b"")
+        one.call(b"")
     assert caught.value.status() == "StatusCode.NOT_FOUND"
 
 
@@ -209,6 +210,6 @@ def test_a_call_ends_when_its_time_is_over(grpc_server, http_server):
     try:
         for kind, url in urls.items():
             with connected(kind, url, timeout_s=0.2) as one, pytest.raises(TimeoutError):
-                one.call("gnn", one.encode("gnn", INPUTS, "labels", "x"))
+                one.call(one.encode("gnn", INPUTS, "labels", "x"))
     finally:
         wait.set()

@@ -30,6 +30,7 @@ from exatrkx_service.analysis.timings import (
     BASELINE,
     ENSEMBLE,
     EVENT,
+    MODEL,
     PIPELINE,
     STAGES,
     UNATTRIBUTED,
@@ -226,7 +227,7 @@ def _cost_panel(axes: Axes, costs: pd.DataFrame, confidence_level: float) -> Non
 
 def _served_stages(rows: pd.DataFrame) -> list[str]:
     served = set(rows.stage[is_overhead(rows)])
-    return [*(stage for stage in [ENSEMBLE, PIPELINE, *STAGES] if stage in served), EVENT]
+    return [*(stage for stage in [ENSEMBLE, PIPELINE, MODEL, *STAGES] if stage in served), EVENT]
 
 
 def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:

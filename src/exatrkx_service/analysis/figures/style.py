@@ -18,6 +18,7 @@ from exatrkx_service.analysis.timings import (
     COMPUTE_PARTS,
     ENSEMBLE,
     EVENT,
+    MODEL,
     PIPELINE,
     STAGES,
     UNATTRIBUTED,
@@ -73,6 +74,7 @@ STAGE_NAMES = {
     "gnn": "GNN",
     ENSEMBLE: "ensemble request",
     PIPELINE: "fused request",
+    MODEL: "request to the model",
     EVENT: "in no part",
 }
 # Paul Tol's "bright" scheme, with black for the baseline; more options take the rest in turn.
@@ -162,6 +164,8 @@ def served_label(rows: pd.DataFrame) -> str:
         return "ensemble,\none request"
     if PIPELINE in stages:
         return "fused,\none request"
+    if MODEL in stages:
+        return "their model,\none request"
     served = [s for s in STAGES if set(rows.part[rows.stage == s]) - {"compute"}]
     if not served:
         return "no service"
