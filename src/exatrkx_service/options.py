@@ -85,12 +85,13 @@ class Option:
             server: the section ``server``, which names the model of ``{serve: model}``.
 
         Raises:
-            ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``.
+            ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``; or
+                ``model``, and there is none.
         """
         serve = entry["serve"]
         if serve in ("ensemble", "fused"):
             return cls(name, serve, STAGES)
-        if serve == MODEL and server:
+        if serve == MODEL and server and "model" in server:
             return cls(name, MODEL, STAGES, TheirModel.from_config(server["model"]))
         unknown = [stage for stage in serve if stage not in STAGES]
         if isinstance(serve, str) or unknown:

@@ -408,3 +408,65 @@ def test_a_rate_lasts_no_longer_than_it_may(config):
     )
     assert load_config(put(config, "load.seconds", 60), "mine")["load"]["rates"] == []
     assert message(put(config, "load.rates", [0])).startswith("load.rates[0]: found 0, expected ")
+
+
+THEIRS = EXTERNAL | {"model": {"name": "tracks"}}
+
+
+def with_server(config, server):
+    changed = put(config, "options.theirs", {"serve": "model"})
+    return changed | {"server": server}
+
+
+def test_a_model_of_somebody_else_is_filled_in(config):
+    loaded = load_config(with_server(config, THEIRS), "mine")
+    assert loaded["server"]["model"] == {
+        "name": "tracks",
+        "input": "FEATURES",
+        "output": "LABELS",
+        "features": ["r", "phi", "z"],
+        "scales": [1000, 3.141592653589793, 1000],
+    }
+    only = with_server(config, THEIRS | {"protocol": "http", "urls": {"http": "node:1/path"}})
+    assert load_config(only, "mine")["server"]["urls"] == {"http": "node:1/path"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"urls": {"http": "node:1"}}, "server.urls.grpc: missing key; server.launcher: external"),
+        (
+            {"urls": {"grpc": "https://node:1"}},
+            "server.urls.grpc: found 'https://node:1', expected",
+        ),
+        (
+            {"urls": {"grpc": "node"}},
+            "server.urls.grpc: found 'node', expected host:port; server.tls",
+        ),
+        (
+            {"urls": {"grpc": "me:s3cret@node:1"}},
+            "server.urls.grpc: found another form, expected h",
+        ),
+        ({"launcher": "embedded"}, "server.model: expected none, or server.launcher: external"),
+        ({"tls": {"key": "k.pem"}}, "server.tls: expected certificate and key, or none of them"),
+        (
+            {"tls": {"cert": "k.pem"}},
+            "server.tls.cert: unknown key; expected one of ca, certificate, k",
+        ),
+        ({"headers": {"x": {"env": "GRPC_PASS"}}}, "server.headers.x.env: GRPC_PASS is taken out"),
+        ({"headers": {"x": "s3cret"}}, "server.headers.x: expected {env: NAME}, the name of an"),
+        ({"headers": {"x": {"env": "s3cret!"}}}, "server.headers.x.env: expected {env: NAME}, the"),
+        ({"model": {"name": "a", "scales": [1]}}, "server.model.scales: found 1, expected as many"),
+        ({"model": {"input": "X"}}, "server.model.name: missing key"),
+        ({"model": {"name": "a", "features": ["w"]}}, "server.model.features[0]: found 'w', expec"),
+        ({"model": None}, "options.theirs.serve: model: expected server.model, the model that"),
+    ],
+)
+def test_what_is_wrong_with_somebody_elses_server(config, change, expected):
+    found = message(with_server(config, THEIRS | change))
+    assert found.startswith(expected) and "s3cret" not in found
+
+
+def test_a_model_that_no_option_is_measured_with(config):
+    found = message(config | {"server": THEIRS})
+    assert found.startswith("server.model: no option is measured with it; expected one such as opt")

@@ -104,16 +104,20 @@ def diagnose(url: str, protocol: str, access: Access) -> str:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     elif access._file("certificate"):
         context.load_cert_chain(access._file("certificate"), access._file("key"))
+    try:
+        plain = socket.create_connection((host, int(port)), PATIENCE_S)
+    except OSError:
+        return ""
+    certificate = (access.tls or {}).get("certificate", "none")
+    refused = f"server.tls.certificate: {certificate}: expected one that the server takes"
     shaken = False
     try:
-        with (
-            socket.create_connection((host, int(port)), PATIENCE_S) as plain,
-            context.wrap_socket(plain, server_hostname=host.strip("[]")) as secure,
-        ):
+        with plain, context.wrap_socket(plain, server_hostname=host.strip("[]")) as secure:
             if access.tls is None:
                 return "it speaks TLS, which server.tls is for (tls: {} without files of your own)"
             shaken = True
-            secure.recv(1)  # in TLS 1.3 the client's certificate is judged after the handshake
+            # In TLS 1.3 the client's certificate is judged after the handshake.
+            return "" if secure.recv(1) else f"{refused} (it ended the connection)"
     except ssl.SSLCertVerificationError as error:
         ca = access.tls.get("ca", "none, so the system's certificates")
         return (
@@ -121,15 +125,11 @@ def diagnose(url: str, protocol: str, access: Access) -> str:
             f"({error.verify_message})"
         )
     except (ssl.SSLError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         if access.tls is None:
             return ""
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         if not shaken and "ALERT" not in str(reason):
             return f"server.tls: expected none, for it does not seem to speak TLS ({reason})"
-        certificate = access.tls.get("certificate", "none")
-        return (
-            f"server.tls.certificate: {certificate}: expected one that the server takes ({reason})"
-        )
-    except OSError:
-        pass
-    return ""
+        return f"{refused} ({reason})"
+    except OSError:  # it has nothing to say against it
+        return ""

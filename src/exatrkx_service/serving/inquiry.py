@@ -89,7 +89,8 @@ class Inquiry:
             status, message = str(error.status()), error.message() or ""
         except (OSError, HTTPParseError) as error:
             status, message = "", f"{type(error).__name__}: {error}"
-        message = self.access.masked(message)
+        # tritonclient puts its own trouble with the answer before it.
+        message = self.access.masked(" ".join(message.rpartition("\nresponse: ")[2].split()))
         if status in _REFUSED:
             raise Refused(
                 f"the server at {self.url} refuses its client: {message or status}; is a header "
