@@ -161,9 +161,10 @@ def changing_answers(timings: pd.DataFrame) -> dict[Cell, str]:
 
 
 def _found_tracks(samples: pd.DataFrame) -> pd.Series:
-    """Whether there are tracks in the answers."""
-    nothing = {n: hash_labels(np.full(n, -1)) for n in samples.n_space_points.unique()}
-    return (samples.status == "ok") & (samples.labels_sha256 != samples.n_space_points.map(nothing))
+    """Whether there are tracks in each answer to the option."""
+    answers = samples[(samples.arm == OPTION) & (samples.status == "ok")]
+    nothing = {n: hash_labels(np.full(n, -1)) for n in answers.n_space_points.unique()}
+    return answers.labels_sha256 != answers.n_space_points.map(nothing)
 
 
 def _labels_agree(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
