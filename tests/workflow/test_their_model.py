@@ -1,5 +1,6 @@
 """One model that somebody else serves, on a real Triton: over gRPC with TLS, and over HTTPS."""
 
+import contextlib
 import shutil
 import time
 
@@ -30,6 +31,9 @@ def theirs(tmp_path_factory):
         *("--grpc-use-ssl=1", "--grpc-use-ssl-mutual=1"),
         *(f"--grpc-server-cert={files / 'server.pem'}", f"--grpc-root-cert={files / 'ca.pem'}"),
         f"--grpc-server-key={files / 'server.key'}",
+        # Its trace is for those who ask over gRPC.
+        f"--trace-config=triton,file={folder / 'trace.json'}",
+        "--http-restricted-api=trace:key=others",
     ]
     with (
         their_server(folder / "server", *arguments) as server,
@@ -60,7 +64,7 @@ def ask(settings, patience_s=0):
     while True:
         try:
             with launch(None, ["tracks"], None, settings, {}) as server:
-                return server
+                return contextlib.nullcontext(server)
         except ServerError:
             if time.monotonic() > deadline:
                 raise
@@ -96,7 +100,17 @@ def test_it_is_measured_with_the_control_beside_it(measured, small, theirs, prot
     assert (rows.status == "ok").all()
     own = rows[rows.arm == "option"]
     assert set(own.stage) == {"event", "model"}
-    assert set(own.part) == {"total", "serialise", "request", "deserialise", "unattributed"}
+    laps = {"total", "serialise", "deserialise", "unattributed"}
+    if protocol == "grpc":
+        server = {"send", "accept", "queue", "compute_input", "compute_infer", "compute_output"}
+        assert set(own.part) == laps | server | {"between_steps", "answer", "receive"}
+        assert facts["trace"] == "read"
+        with ask(theirs.settings) as found, found.inquiry() as asked:
+            settings = str(asked.ask("get_trace_settings", "tracks"))
+        assert "OFF" in settings and "TIMESTAMPS" not in settings, "tracing goes on"
+    else:
+        assert set(own.part) == laps | {"request"}
+        assert "restricted" in facts["trace"]
     assert set(rows.stage[rows.arm == "control"]) > {"embedding", "labeling"}
     # What the server says of the model and of the steps behind it.
     assert facts["server"] == "2.51.0" and facts["server_machine"] == "not known"

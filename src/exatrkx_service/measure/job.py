@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from exatrkx_service.measure.statistics import (
     means_between,
     read_counts,
 )
-from exatrkx_service.measure.trace import Request, read_trace
+from exatrkx_service.measure.their_trace import TheirTrace, divided, traced
+from exatrkx_service.measure.trace import read_trace
 from exatrkx_service.measure.warmup import pick_events
 from exatrkx_service.options import ENSEMBLE, NULL, Option
 from exatrkx_service.pipeline import device as devices
@@ -284,6 +286,43 @@ class Measurement:
             f"{failed} failed{f', {rejected} turned away' if rejected else ''}{known}{ended}"
         )
 
+    def their_trace(self) -> contextlib.AbstractContextManager[TheirTrace | None]:
+        """Traces the requests to somebody else's model, if the option has one."""
+        return traced(self.server) if self.option.model else contextlib.nullcontext()
+
+    def rows(
+        self, cells: Sequence[Cell], theirs: TheirTrace | None, of: Mapping[str, Any]
+    ) -> pd.DataFrame:
+        """The tidy rows, their requests divided by the server's trace where it can be had.
+
+        Args:
+            cells: what was measured.
+            theirs: the trace of somebody else's server.
+            of: other arguments of ``rows.tidy``.
+        """
+        server = self.server
+        make = partial(tidy, cells, journals={}, **of)
+        if server is None:
+            return make(requests={})
+        if server.trace:
+            self.facts["cold_processes"] = cold_processes(server.journals)
+            return make(
+                requests=read_trace(server.trace),
+                journals=read_journals(server.journals),
+                same_clock=server.same_clock,
+                native=server.native,
+            )
+        samples = [sample for cell in cells for block in cell.samples for sample in block]
+        theirs = theirs or TheirTrace(reason="it is not asked for")
+        table = divided(theirs, make, samples)
+        self.facts["trace"] = theirs.reason or "read"
+        if theirs.reason:
+            self.say(
+                f"the server's trace can't be had ({theirs.reason}): requests are not divided; see "
+                "its statistics"
+            )
+        return table
+
 
 def measure(
     option: Option,
@@ -327,29 +366,15 @@ def measure(
     facts |= {"round": round_number, "limits": host.limits(), "clients": plan["clients"]}
     cells: list[Cell] = []
     most = max(plan["concurrency"])
-    with job.at_work(f"round {round_number}", most, events, reference, work, log) as crew:
+    with (
+        job.at_work(f"round {round_number}", most, events, reference, work, log) as crew,
+        job.their_trace() as theirs,
+    ):
         for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)
     job.find_floor(work / "floor", tensor_bytes(*reference[[*SIZES]].median().astype(int)))
-    server = job.server
-    requests: dict[str, Request] | None = {}
-    journals: dict[str, Any] = {}
-    if server and server.trace:
-        requests, journals = read_trace(server.trace), read_journals(server.journals)
-        facts["cold_processes"] = cold_processes(server.journals)
-    elif server:
-        requests = None
-        say("the server's trace can't be had: requests are not divided; see its statistics")
-    rows = tidy(
-        cells,
-        requests,
-        journals,
-        reference,
-        option=option.name,
-        round_number=round_number,
-        same_clock=server.same_clock if server else True,
-        native=server.native if server else (),
-    )
+    of = {"sizes": reference, "option": option.name, "round_number": round_number}
+    rows = job.rows(cells, theirs, of)
     facts["wall_s"] = time.monotonic() - job.began_s
     return rows, tidy_blocks(cells, option.name, round_number), facts

@@ -232,7 +232,8 @@ def take_turn(
     more, go before those that count: the first ones would find a server with nothing to do, and a
     queue that is not there yet is a cost that is not seen. And a client that gets none of the
     events that count goes on with fillers until the last one of them is done. With one client there
-    are none. A request that timed out ends the turn, for the server works on.
+    are none. A request that timed out ends the turn, for the server works on; so does one that it
+    turned away, for it wants no more of them.
 
     Args:
         client: its number.
@@ -262,7 +263,7 @@ def take_turn(
         else:
             share.samples.append(sample)
             found.append(labels)
-        if sample.timed_out:
+        if sample.timed_out or sample.rejected:
             counters.halt()
         elif sample.error and number >= len(items):
             break  # it is not wanted to fail again and again while others are waited for

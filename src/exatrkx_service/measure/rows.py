@@ -138,10 +138,10 @@ def unattributed(total_ns: int, laps: Iterable[Lap]) -> int:
 
 def tidy(
     cells: Sequence[Cell],
+    *,
     requests: Mapping[str, Request] | None,
     journals: Mapping[str, list[Lap]],
     sizes: pd.DataFrame,
-    *,
     option: str,
     round_number: int,
     same_clock: bool = True,
