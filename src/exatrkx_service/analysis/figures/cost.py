@@ -67,8 +67,9 @@ def comparison(
     x = np.arange(len(options))
     bottom = np.zeros(len(options))
     compute = is_compute(parts)
+    computed = [*STAGES, *([MODEL] if MODEL in set(parts.stage[compute]) else [])]
     layers = [
-        *((compute & (parts.stage == stage), {"color": STAGE_COLOURS[stage]}) for stage in STAGES),
+        *((compute & (parts.stage == s), {"color": STAGE_COLOURS[s]}) for s in computed),
         (is_overhead(parts), _OVERHEAD),
         (parts.part == UNATTRIBUTED, {"color": UNATTRIBUTED_COLOUR}),
     ]
@@ -117,7 +118,7 @@ def comparison(
         ),
         Patch(color=UNATTRIBUTED_COLOUR, label="in no part"),
         Patch(**_OVERHEAD, label="overhead\n(all but compute)"),
-        *(Patch(color=STAGE_COLOURS[s], label=STAGE_NAMES[s]) for s in reversed(STAGES)),
+        *(Patch(color=STAGE_COLOURS[s], label=STAGE_NAMES[s]) for s in reversed(computed)),
     ]
     figure.legend(
         handles=handles,

@@ -27,7 +27,11 @@ from exatrkx_service.options import option_order
 
 # Okabe and Ito's colours, told apart with every common form of colour blindness.
 STAGE_COLOURS = dict(
-    zip(STAGES, ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"], strict=True)
+    zip(
+        [*STAGES, MODEL],
+        ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"],
+        strict=True,
+    )
 )
 OVERHEAD_COLOUR = "#BDBDBD"
 UNATTRIBUTED_COLOUR = "#222222"
@@ -74,7 +78,7 @@ STAGE_NAMES = {
     "gnn": "GNN",
     ENSEMBLE: "ensemble request",
     PIPELINE: "fused request",
-    MODEL: "request to the model",
+    MODEL: "their model",
     EVENT: "in no part",
 }
 # Paul Tol's "bright" scheme, with black for the baseline; more options take the rest in turn.
