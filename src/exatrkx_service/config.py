@@ -175,7 +175,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: load.seconds: found {load['seconds']}, expected at most load.max_seconds "
             f"({load['max_seconds']})"
         )
-    if problem := _of_server(filled["server"], filled["options"]):
+    if problem := _of_server(filled["server"], filled["options"], events["source"]):
         raise ConfigError(f"{source}: {problem}")
     if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
@@ -190,7 +190,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     return filled
 
 
-def _of_server(server: dict[str, Any], options: dict[str, Any]) -> str:
+def _of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
     """What is wrong with the section ``server`` as a whole; empty if nothing is."""
     external, urls = server["launcher"] == "external", server.get("urls", {})
     if external and server["protocol"] not in urls:
@@ -231,6 +231,11 @@ def _of_server(server: dict[str, Any], options: dict[str, Any]) -> str:
         return (
             "server.model: no option is measured with it; expected one such as "
             f"options: {{theirs: {{serve: {MODEL}}}}}"
+        )
+    if "columns" in server["model"] and source != "features":
+        return (
+            "server.model.columns: expected events.source: features, whose files have columns that "
+            "can be passed on as they are"
         )
     return ""
 

@@ -34,6 +34,7 @@ class TheirModel:
         input, output: names of its tensors.
         features: columns of the input, see ``models.features.FEATURES``.
         scales: by what each of them is divided.
+        columns: so many columns of the events' files are the input, in their place; 0 for none.
         datatype: of the input, as Triton calls it; the server says so.
         batched: whether the input has one more dimension in front; likewise.
     """
@@ -44,15 +45,21 @@ class TheirModel:
     output: str
     features: tuple[str, ...]
     scales: tuple[float, ...]
+    columns: int = 0
     datatype: str = "FP32"
     batched: bool = False
 
     @classmethod
     def from_config(cls, model: Mapping[str, Any]) -> TheirModel:
         """Reads the section ``server.model``."""
-        columns = {key: tuple(model[key]) for key in ("features", "scales")}
-        version = str(model.get("version", ""))
-        return cls(model["name"], version, model["input"], model["output"], **columns)
+        made = (tuple(model[key]) for key in ("features", "scales"))
+        names = (model["name"], str(model.get("version", "")), model["input"], model["output"])
+        return cls(*names, *made, model.get("columns", 0))
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the input."""
+        return self.columns or len(self.features)
 
 
 @dataclass(frozen=True)

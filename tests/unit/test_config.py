@@ -311,6 +311,7 @@ def test_bounds_are_part_of_the_range(config, key):
     if key.startswith("server.model."):
         config = put(config, "server", EXTERNAL | {"model": {"name": "tracks"}})
         config["options"]["theirs"] = {"serve": "model"}
+        config["events"] |= {"source": "features", "path": "mine"}
     config["measure"]["concurrency"] = [1]
     assert get(load_config(put(config, key, rule["minimum"]), "edge"), key) == rule["minimum"]
     assert message(put(config, key, rule["minimum"] - 1)).startswith(f"{key}: found ")
@@ -459,6 +460,10 @@ def test_a_model_of_somebody_else_is_filled_in(config):
         ({"model": {"name": "a", "scales": [1]}}, "server.model.scales: found 1, expected as many"),
         ({"model": {"input": "X"}}, "server.model.name: missing key"),
         ({"model": {"name": "a", "features": ["w"]}}, "server.model.features[0]: found 'w', expec"),
+        (
+            {"model": {"name": "a", "columns": 44}},
+            "server.model.columns: expected events.source: f",
+        ),
         ({"model": None}, "options.theirs.serve: model: expected server.model, the model that"),
     ],
 )

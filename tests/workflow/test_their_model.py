@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from gateway import gateway
@@ -11,6 +12,8 @@ from their_server import certificates, their_server
 
 from exatrkx_service.analysis.summary import summarise
 from exatrkx_service.analysis.timings import check_timings
+from exatrkx_service.events.event import PointsWithColumns
+from exatrkx_service.measure.load import hash_labels
 from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.launch import launch
 
@@ -134,6 +137,19 @@ def test_it_is_measured_with_the_control_beside_it(measured, small, theirs, prot
     assert summary.reason.tolist() == ["no tracks were found in any event"]
 
 
+def test_columns_of_files_are_passed_on_as_they_are(measured, small):
+    for event, points in small.events.items():
+        columns = np.zeros((len(points), 44), np.float32)
+        columns[:, 43] = np.arange(len(points))
+        small.events[event] = PointsWithColumns(points, columns)
+    rows, _, facts = measured("grpc", [1], name="cells", columns=44)
+    assert (rows.status == "ok").all() and facts["model"]["datatype"] == "FP64"
+    totals = rows[(rows.part == "total") & (rows.arm == "option")]
+    # Two points in one cell of theirs are a track; ours are apart.
+    found = {event: set(own.labels_sha256) for event, own in totals.groupby("event")}
+    assert found == {n: {hash_labels(np.full(n, -1 if n < 2 else 0))} for n in range(3)}
+
+
 def test_a_server_that_turns_requests_away_is_not_one_that_fails(measured, theirs):
     """Triton itself: this model has room for one request at work and one that waits."""
     rows, blocks, facts = measured("grpc", [1, 4], name="busy")
@@ -187,6 +203,14 @@ def test_the_limit_of_a_gateway_is_told_and_nothing_is_sent_again(measured, smal
         (
             {"features": ["r", "z"], "scales": [1, 1]},
             r"server.model.features: .* as FP32 \[-1, 3\], 3 columns; 2 are configured \(r, z\)",
+        ),
+        (
+            {"name": "cells"},
+            r"server.model.features: .* as FP64 \[-1, 44\], 44 columns; 3 are configured \(r, phi",
+        ),
+        (
+            {"name": "tracks", "columns": 44},
+            r"server.model.features: .* 3 columns; 44 are configured \(server.model.columns\)",
         ),
         (
             {"name": "numbers", "input": "CELLS"},

@@ -138,7 +138,10 @@ def sample_settings(sample):
     events = config["events"]
     if is_own(sample):
         keys = ("source", "path", "n_events", events["source"])
-        return {key: events[key] for key in keys if key in events}
+        settings = {key: events[key] for key in keys if key in events}
+        if columns := config["server"].get("model", {}).get("columns"):
+            settings["features"] = settings["features"] | {"columns": columns}
+        return settings
     others = ("source", "path", "n_events", "chunk_size", "features")
     settings = {key: value for key, value in events.items() if key not in others}
     return settings | ({"seed": config["train"]["seed"]} if sample == "train" else {})

@@ -32,15 +32,18 @@ class ModelStep:
         self.features = ScaledFeatures(model.features, model.scales)
 
     @torch.inference_mode()
-    def _inputs(self, space_points: np.ndarray) -> np.ndarray:
-        made = self.features(torch.from_numpy(space_points)).numpy()
+    def _inputs(self, tensors: dict[str, Any]) -> np.ndarray:
+        if self.their.columns:
+            made = tensors["columns"]
+        else:
+            made = self.features(torch.from_numpy(tensors["space_points"])).numpy()
         made = np.ascontiguousarray(made, dtype=self.dtype)
         return made[None] if self.their.batched else made
 
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
         """Runs the step; laps as of ``RemoteStep``, making the features is in ``serialise``."""
         their, transport = self.their, self.client.transport
-        inputs = {their.input: self._inputs(tensors["space_points"])}
+        inputs = {their.input: self._inputs(tensors)}
         message = transport.encode(
             their.name, inputs, their.output, f"{request_id}/{self.name}", their.version
         )

@@ -137,7 +137,7 @@ def again_while(turned_away: tenacity.retry_base) -> tenacity.Retrying:
     """Calls a function again and again while the server turns it away, for ``PATIENCE_S``."""
     return tenacity.Retrying(
         retry=turned_away,
-        wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
         stop=tenacity.stop_after_delay(PATIENCE_S),
         retry_error_callback=lambda state: state.outcome.result(),
     )

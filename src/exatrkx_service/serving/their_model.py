@@ -46,15 +46,16 @@ def check_interface(model: TheirModel, metadata: Mapping[str, Any]) -> TheirMode
             f"expected a model that takes {model.input} alone"
         )
     datatype, shape = inputs[model.input]
-    expected = f"float numbers in shape [-1, {len(model.features)}], a row for each space point"
+    expected = f"float numbers in shape [-1, {model.width}], a row for each space point"
     found = f"the model {model.name} takes {model.input} as {datatype} {_text(shape)}"
     rows, columns = (shape[-2:] if len(shape) > 1 else [0, 0])[:2]
     if datatype not in FLOATS or rows != -1 or len(shape) > 3 or shape[:-2] not in ([], [-1], [1]):
         raise ServerError(f"server.model.input: {found}; expected {expected}")
-    if columns not in (-1, len(model.features)):
+    if columns not in (-1, model.width):
+        given = "server.model.columns" if model.columns else ", ".join(model.features)
         raise ServerError(
-            f"server.model.features: {found}, {columns} columns; {len(model.features)} are "
-            f"configured ({', '.join(model.features)})"
+            f"server.model.features: {found}, {columns} columns; {model.width} are configured "
+            f"({given})"
         )
     datatype, shape_of_labels = outputs[model.output]
     if datatype not in INTEGERS:
