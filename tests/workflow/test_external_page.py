@@ -1,6 +1,7 @@
 """The commands of docs/external.md: a server that one checkout serves, measured in another."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -43,7 +44,7 @@ def served(copy_of_smoke, page, tmp_path_factory):
         process = subprocess.Popen(
             checkout.command(*serve, *SMOKE),
             **{"cwd": checkout.folder, "env": checkout.environment},
-            **{"stdout": output, "stderr": subprocess.STDOUT},
+            **{"stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True},
         )
         try:
             while "To stop it" not in log.read_text():
@@ -51,8 +52,8 @@ def served(copy_of_smoke, page, tmp_path_factory):
                 time.sleep(0.2)
             yield {name: f"127.0.0.1:{ports[name]}" for name in ("grpc", "http")}
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+            os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+            process.wait(120)
     assert not checkout.servers()
 
 
@@ -133,4 +134,3 @@ def test_what_is_left_out_is_said_once_and_refused_by_name(measured):
     reason = "it needs embedding, building, filtering, gnn, labeling; the server is measured with"
     assert measured.output.count(f"S3 is left out: {reason} pipeline") == 1
     assert f"options.S3: {reason} pipeline" in measured.refused
-    assert "Traceback" not in measured.refused

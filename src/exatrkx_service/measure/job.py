@@ -255,15 +255,23 @@ class Measurement:
         self.facts["affinities"] = affinities(crew, pids)
 
     def _read_counts(self) -> Counts | None:
-        if self.server and self.facts["models"]:
+        if not self.server or not self.facts["models"]:
+            return None
+        try:
             return read_counts(self.server, list(self.facts["models"]))
-        return None
+        except StatisticsError as error:
+            if not self.option.model:
+                raise
+            # Somebody else's may have a limit on questions, too.
+            self.say(f"warning: {error}")
+            return None
 
     def _note(self, cell: Cell, before: Counts | None) -> None:
         """Keeps the facts of a cell, and tells how it went."""
         self.facts.setdefault("cells", []).append(cell.facts())
-        if before is not None:
-            means = means_between(before, self._read_counts(), cell.concurrency)
+        after = None if before is None else self._read_counts()
+        if after is not None:
+            means = means_between(before, after, cell.concurrency)
             self.facts.setdefault("statistics", []).extend(means)
             hits = {row["model"]: row["cache_hits"] for row in means if row["cache_hits"]}
             if hits and self.settings["response_cache"] == "refuse":
