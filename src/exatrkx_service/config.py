@@ -44,6 +44,7 @@ TARGETS = {
     *(
         "plot_training",
         "export",
+        "compile_backend",
         "export_network",
         "export_repository",
         "reference",

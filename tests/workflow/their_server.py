@@ -99,7 +99,7 @@ def write_models(folder):
 def their_server(folder, *arguments):
     """Runs it in a folder that does not exist yet; gives its URLs."""
     write_models(folder / "models")
-    program = embedded.prepare(folder)
+    program = embedded.prepare(folder, None)
     ports = free_ports()
     where = [f"--{name}-port={port}" for name, port in ports.items()]
     where += [f"--{name}-address=127.0.0.1" for name in ports]

@@ -70,6 +70,10 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
+NATIVE_SOURCES = sorted(
+    str(path)
+    for path in Path("src/exatrkx_service/serving/backends/pytorch/native").iterdir()
+)
 WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {

@@ -185,9 +185,31 @@ rule export_repository:
         "../scripts/export_repository.py"
 
 
+rule compile_backend:
+    input:
+        NATIVE_SOURCES,
+    output:
+        f"{MODEL_REPO}/backend.json",
+    log:
+        f"{RESULTS}/logs/export/backend.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        backend=config["server"]["backend"],
+    message:
+        "Choosing the backend of the networks, server.backend: {params.backend}"
+    script:
+        "../scripts/compile_backend.py"
+
+
 rule export:
     input:
         rules.export_repository.output,
+        rules.compile_backend.output,
         expand(rules.export_network.output, stage=NETWORKS),
     localrule: True
     message:

@@ -22,6 +22,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
     server = recorded(provenance, "job.server", lambda version: f"Triton {version}")
     if server == NOT_KNOWN and not needs_server:
         server = "none was needed"
+    networks = recorded(provenance, "job.networks")
     launcher = recorded(provenance, "config.server.launcher")
     # Of somebody else's server the machine is not known: what is known is that of its clients.
     of = ", of the clients" if launcher == "external" else ""
@@ -34,6 +35,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
         "Device": recorded(provenance, "job.device"),
         "Server": server,
         "Server's launcher": launcher,
+        "Networks served by": networks,
         "Model instances": model_settings(provenance, "instances"),
     }
 

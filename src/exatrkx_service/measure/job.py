@@ -73,7 +73,11 @@ class Measurement:
         self.backlog: Backlog | None = None
         self.crew: Crew | None = None
         self.began_s = 0.0
-        self.facts: dict[str, Any] = {"option": option.name, "server": None}
+        self.facts: dict[str, Any] = {
+            "option": option.name,
+            "server": None,
+            "networks": None,
+        }
 
     def start(self, stack: contextlib.ExitStack, work: Path, log: Path, largest: dict) -> None:
         """Starts the server, and makes the client's stages ready."""
@@ -120,7 +124,8 @@ class Measurement:
                 "be computed: switch it off there, or set server.response_cache: allow to measure "
                 "the cache"
             )
-        if server.journals and not server.native:
+        self.facts["networks"] = server.networks
+        if server.journals:
             self.facts["processes"] = check_processes(server.journals)
 
     def connect(self) -> Client | None:

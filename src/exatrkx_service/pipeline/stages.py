@@ -7,6 +7,7 @@ calls it here, and the model that serves the stage calls it here as well.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,12 @@ def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> Stage
     import torch
 
     path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such file; `snakemake export` makes it")
+    check_network(path, identity)
     try:
-        inside = {IDENTITY: ""}
-        module = torch.jit.load(str(path), map_location=device, _extra_files=inside)
+        module = torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
-    _check_identity(path, inside[IDENTITY], identity)
     module.eval()
     devices.place_constants(module, device)
     if device == "cuda":
@@ -67,9 +65,26 @@ def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> Stage
     return run
 
 
-def _check_identity(path: Path, inside: str | bytes, expected: Mapping[str, str]) -> None:
-    found = json.loads(inside) if inside else {}
-    for key, value in expected.items():
+def check_network(path: Path, identity: Mapping[str, str]) -> None:
+    """Checks that a file is the exported network that is expected; without loading it.
+
+    Args:
+        path: the TorchScript file.
+        identity: what it must be, see ``identity.network_identity``.
+
+    Raises:
+        ModelFileError: the file is missing, is no archive as TorchScript's are, or is another
+            network.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [name for name in archive.namelist() if name.endswith(f"/extra/{IDENTITY}")]
+            found = json.loads(archive.read(inside[0])) if inside else {}
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file; `snakemake export` makes it") from None
+    except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        raise ModelFileError(f"{path}: expected a TorchScript file: {error}") from error
+    for key, value in identity.items():
         if found.get(key) != value:
             raise ModelFileError(
                 f"{path}: {key} {found.get(key, 'not recorded')}, expected {value}, that of the "

@@ -15,7 +15,8 @@ from tritonclient.utils import InferenceServerException
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
 from exatrkx_service.options import NETWORKS, TheirModel
 from exatrkx_service.pipeline import device as devices
-from exatrkx_service.serving import container, embedded, journal
+from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
+from exatrkx_service.serving import container, embedded, journal, native
 from exatrkx_service.serving.access import Access, diagnose
 from exatrkx_service.serving.health import Health, ServerError, load_failure
 from exatrkx_service.serving.inquiry import Inquiry, Silent
@@ -80,10 +81,15 @@ def launch(
         model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
     )
     variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    own = NETWORKS  # served in the server's own process
     if settings["launcher"] == "embedded":
-        program = embedded.prepare(work)
+        choice = native.read_choice(model_repository)
+        networks = native.describe(choice)
+        library = Path(choice["library"]) if choice["backend"] == "native" else None
+        if library is None:
+            own = ()
+        program = embedded.prepare(work, library)
         environment = embedded.environment(variables)
-        native: tuple[str, ...] = ()
     else:
         program = container.prepare(
             settings["launcher"],
@@ -94,9 +100,10 @@ def launch(
             variables=variables,
         )
         environment = cleaned(os.environ)
-        native = NETWORKS  # served by LibTorch, in the server's own process
+        networks = "LibTorch backend of the container"
+    _check_networks(model_repository, [model for model in models if model in own], pipeline)
     if largest:
-        python = [model for model in models if model not in native]
+        python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
     ports = settings.get("ports") or free_ports(address)
     check_free(ports, address)
@@ -124,10 +131,22 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=native,
+                native=own,
+                networks=networks,
                 access=Access(token=token),
             )
         )
+
+
+def _check_networks(
+    model_repository: Path, models: Sequence[str], pipeline: Mapping[str, Any]
+) -> None:
+    """Raises ServerError if a network is not the one that is expected; Python models look alone."""
+    for model in models:
+        try:
+            check_network(script_path(model_repository, model), pipeline["networks"][model])
+        except ModelFileError as error:
+            raise ServerError(str(error)) from None
 
 
 def _check_work_folder(work: Path) -> None:

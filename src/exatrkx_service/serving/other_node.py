@@ -132,6 +132,8 @@ def launch_on_other_node(
             machine=endpoint["machine"],
             trace=work / "trace.json",
             journals=work / "journals",
+            native=tuple(endpoint["native"]),
+            networks=endpoint["networks"],
             access=Access(token=endpoint["token"]),
             same_clock=False,
         )

@@ -126,16 +126,19 @@ def prepare(
     return destination
 
 
-def install_backends(triton: Path, stub: Path, destination: Path) -> Path:
+def install_backends(
+    triton: Path, stub: Path, destination: Path, native: Path | None = None
+) -> Path:
     """Makes the backend folder of an embedded server.
 
-    Triton's Python backend, with the stub of this interpreter, and the Python-based backend
-    ``pytorch`` for the networks, for the server binary of nvidia-pytriton has no LibTorch backend.
+    Triton's Python backend, with the stub of this interpreter, and the backend ``pytorch`` for the
+    networks, ours, for the server binary of nvidia-pytriton has no LibTorch backend.
 
     Args:
         triton: folder of the server's installation, holding ``backends/python``.
         stub: the ``triton_python_backend_stub`` of this Python version.
         destination: an empty folder.
+        native: library of the native backend ``pytorch``; None for the Python-based one.
     """
     # Copies, not links: Triton refuses a library that lies elsewhere.
     python = destination / "python"
@@ -143,5 +146,10 @@ def install_backends(triton: Path, stub: Path, destination: Path) -> Path:
     target = python / STUB
     target.unlink(missing_ok=True)
     shutil.copy2(stub, target)
-    (destination / "pytorch").symlink_to(Path(__file__).parent / "backends" / "pytorch")
+    networks = destination / "pytorch"
+    if native is None:
+        networks.symlink_to(Path(__file__).parent / "backends" / "pytorch")
+    else:
+        networks.mkdir()
+        shutil.copy2(native, networks)
     return destination

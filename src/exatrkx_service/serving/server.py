@@ -40,7 +40,9 @@ class Server:
         trace: file with the time stamps of each request; complete once the server has ended.
             None where it can't be had.
         journals: folder with the notes of the served models; likewise.
-        native: stages that the server's own backend computes, without a model that takes notes.
+        native: stages that a backend computes in the server's own process, without a model that
+            takes notes.
+        networks: what serves the networks, in words; None if not known.
         access: how it lets its clients in.
         asked: the protocol by which it is asked about itself.
         model: the one that it has, if it is somebody else's.
@@ -57,6 +59,7 @@ class Server:
     trace: Path | None = None
     journals: Path | None = None
     native: tuple[str, ...] = ()
+    networks: str | None = None
     access: Access = field(default_factory=Access)
     asked: str = "grpc"
     model: TheirModel | None = None
