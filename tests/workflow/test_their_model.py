@@ -96,6 +96,12 @@ def measured(small, theirs, let_in):
     theirs.gate.n_left = 10**9
 
 
+def summary_of(rows, blocks, small):
+    reference = small.reference.assign(n_tracks=1)
+    settings = {"confidence_level": 0.95, "precision": 0.03, "min_blocks": 2}
+    return summarise(rows, blocks, reference, **settings)
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_it_is_measured_with_the_control_beside_it(measured, small, theirs, protocol):
     rows, blocks, facts = measured(protocol, [1])
@@ -125,14 +131,7 @@ def test_it_is_measured_with_the_control_beside_it(measured, small, theirs, prot
     assert blocks[blocks.arm == "option"].server_cpu_ms.isna().all()
     assert TOKEN not in repr((rows.to_dict(), facts))
     # Points alone and pairs far apart are no tracks, whatever their numbers are.
-    summary = summarise(
-        rows,
-        blocks,
-        small.reference.assign(n_tracks=1),
-        confidence_level=0.95,
-        precision=0.03,
-        min_blocks=2,
-    )
+    summary = summary_of(rows, blocks, small)
     assert summary.same_tracks.tolist() == [1] and summary.n_rejected.tolist() == [0]
     assert summary.reason.tolist() == ["no tracks were found in any event"]
 
@@ -173,15 +172,7 @@ def test_the_limit_of_a_gateway_is_told_and_nothing_is_sent_again(measured, smal
     rejected = totals[totals.status == "rejected"]
     assert 1 <= len(rejected) <= 2 and set(rejected.error) == {"slow down"}
     assert theirs.gate.n_left == -len(rejected)
-    summary = summarise(
-        rows,
-        blocks,
-        small.reference.assign(n_tracks=1),
-        confidence_level=0.95,
-        precision=0.03,
-        min_blocks=2,
-    )
-    (row,) = summary.itertuples()
+    (row,) = summary_of(rows, blocks, small).itertuples()
     assert (row.n_failed, row.n_rejected, row.verdict) == (0, len(rejected), "invalid")
     assert (
         "were turned away by the server, which is its limit and no failure: slow do" in row.reason

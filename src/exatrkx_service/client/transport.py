@@ -23,6 +23,7 @@ from exatrkx_service.client.limits import Rejected, rejected_by_grpc, rejected_b
 from exatrkx_service.serving.access import Access
 from exatrkx_service.serving.inquiry import CHANNEL
 
+Tensors = dict[str, np.ndarray]
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -30,12 +31,7 @@ class Transport(Protocol):
     """One connection to a server; for one thread."""
 
     def encode(
-        self,
-        model: str,
-        inputs: dict[str, np.ndarray],
-        output: str,
-        request_id: str,
-        version: str = "",
+        self, model: str, inputs: Tensors, output: str, request_id: str, version: str = ""
     ) -> Any:
         """Makes the bytes of a request for one output; the arrays are C-contiguous."""
 
@@ -77,12 +73,7 @@ class GrpcTransport:
         self.infer = self.channel.unary_unary(METHOD)
 
     def encode(
-        self,
-        model: str,
-        inputs: dict[str, np.ndarray],
-        output: str,
-        request_id: str,
-        version: str = "",
+        self, model: str, inputs: Tensors, output: str, request_id: str, version: str = ""
     ) -> bytes:
         """Makes the bytes of a request."""
         request = ModelInferRequest(model_name=model, model_version=version, id=request_id)
@@ -135,12 +126,7 @@ class HttpTransport:
         )
 
     def encode(
-        self,
-        model: str,
-        inputs: dict[str, np.ndarray],
-        output: str,
-        request_id: str,
-        version: str = "",
+        self, model: str, inputs: Tensors, output: str, request_id: str, version: str = ""
     ) -> tuple[str, bytes, int | None]:
         """Makes the body of a request; gives its path and the length of its JSON as well."""
         tensors = [
