@@ -123,11 +123,11 @@ def test_the_page_ends_in_a_figure(measured):
 
 
 def test_its_requests_are_divided_by_the_servers_trace(measured):
+    record = json.loads((measured.folder / TIMINGS).with_suffix(".json").read_text())
+    assert record["job"]["trace"] == "read"
     rows = pd.read_parquet(measured.folder / TIMINGS)
     own = rows[(rows.arm == "option") & (rows.stage == "model")]
     assert {"send", "queue", "compute_infer", "receive"} <= set(own.part)
-    record = json.loads((measured.folder / TIMINGS).with_suffix(".json").read_text())
-    assert record["job"]["trace"] == "read"
 
 
 def test_what_is_left_out_is_said_once_and_refused_by_name(measured):

@@ -7,6 +7,7 @@ can be timed: the arrays become bytes, the bytes go and others come, and those b
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -92,7 +93,7 @@ class GrpcTransport:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TimeoutError(error.details()) from error
             kind = Rejected if rejected_by_grpc(error) else InferenceServerException
-            text = self.access.masked(error.details() or "")
+            text = self.access.masked(_without_id(error.details() or ""))
             raise kind(text or error.code().name, str(error.code())) from None
 
     def decode(self, answer: bytes, output: str) -> np.ndarray | None:
@@ -157,7 +158,7 @@ class HttpTransport:
             raise InferenceServerException(f"{type(error).__name__}: {error}") from error
         if response.status_code != 200:
             status = response.status_code
-            text = self.access.masked(_error(answer))
+            text = self.access.masked(_without_id(_error(answer)))
             given = {name.lower(): value for name, value in response.items()}
             kind = Rejected if rejected_by_http(status, given, text) else InferenceServerException
             raise kind(text, str(status))
@@ -173,6 +174,11 @@ class HttpTransport:
     def close(self) -> None:
         """Closes the connection."""
         self.connection.close()
+
+
+def _without_id(text: str) -> str:
+    """A message without Triton's id of the request, so that equal ones are equal as text."""
+    return re.sub(r"^\[request id: [^\]]*\] ", "", text)
 
 
 def _error(answer: bytes) -> str:

@@ -1,29 +1,34 @@
 """The trace of somebody else's server: asked for while its model is measured, and read afterwards.
 
 Triton's trace extension lets a client switch tracing on for one model; its file was named when the
-server was started, and is written when the settings change. So it can be read where that file is
-seen from here: on the same machine, or on a file system that both share.
+server was started. With a log frequency the traces go to files of their own beside it, ``FILE.0``
+and so on, after so many requests or when the settings change. So they can be read where that folder
+is seen from here: on the same machine, or on a file system that both share.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import tenacity
+
 from exatrkx_service.client.remote import REQUEST
 from exatrkx_service.measure.load import Sample
-from exatrkx_service.measure.trace import Request, TraceError, parse_trace
+from exatrkx_service.measure.trace import Request, TraceError, read_trace
 from exatrkx_service.options import MODEL
 from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.inquiry import Inquiry
 from exatrkx_service.serving.server import Server
 
-PAUSE_S = 0.5  # the server notes the end of a request after it has answered it
-_ON = {"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_count": "-1", "log_frequency": "0"}
+PATIENCE_S = 10  # the server writes the file after it has answered
+_ON = {
+    **{"trace_level": ["TIMESTAMPS"], "trace_rate": "1", "trace_count": "-1"},
+    "log_frequency": "1000000000",  # never before the settings change
+}
 
 
 @dataclass
@@ -52,7 +57,7 @@ def traced(server: Server) -> Iterator[TheirTrace]:
             path = Path(before.get("trace_file") or "")
             if not path.name or not path.parent.is_dir():
                 raise ServerError("its file is not seen from here" if path.name else "it has none")
-            size = path.stat().st_size if path.exists() else 0
+            others = _files(path)
             asked.ask("update_trace_settings", model, _ON)
     except (ServerError, OSError) as error:
         yield replace(trace, reason=str(error))
@@ -62,15 +67,46 @@ def traced(server: Server) -> Iterator[TheirTrace]:
     try:
         yield trace
     finally:
-        time.sleep(PAUSE_S)
         try:
             with server.inquiry() as asked:
                 asked.ask("update_trace_settings", model, back)
-            with path.open() as file:
-                file.seek(size)
-                trace.requests = parse_trace(file.read(), str(path))
+            trace.requests = _read(path, others)
         except (ServerError, TraceError, OSError) as error:
             trace.reason = str(error)
+
+
+def _files(path: Path) -> set[Path]:
+    """The files of traces beside a trace file."""
+    return {other for other in path.parent.iterdir() if other.name.startswith(f"{path.name}.")}
+
+
+def _read(path: Path, others: set[Path]) -> dict[str, Request]:
+    """What the server has written beside its trace file, others aside; the file is removed then.
+
+    Raises:
+        TraceError: it writes nothing, or no trace.
+    """
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(TraceError),
+        wait=tenacity.wait_fixed(0.2),
+        stop=tenacity.stop_after_delay(PATIENCE_S),
+        reraise=True,
+    )
+    def read() -> tuple[set[Path], dict[str, Request]]:
+        new = _files(path) - others
+        if not new:
+            raise TraceError(f"the server has written nothing beside {path}")
+        found: dict[str, Request] = {}
+        for file in new:
+            found |= read_trace(file)
+        return new, found
+
+    new, found = read()
+    for file in new:
+        with contextlib.suppress(OSError):  # it is their server's
+            file.unlink()
+    return found
 
 
 def _settings(asked: Inquiry, *model: str) -> dict[str, Any]:
