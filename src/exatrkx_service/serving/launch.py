@@ -13,7 +13,7 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import FUSED, NETWORKS
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
 from exatrkx_service.serving import container, embedded, journal, native
@@ -21,6 +21,7 @@ from exatrkx_service.serving.health import Health, ServerError, load_failure
 from exatrkx_service.serving.memory import check_room
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import prepare
+from exatrkx_service.serving.scripted import scripted_models
 from exatrkx_service.serving.server import (
     LOOPBACK,
     NotReady,
@@ -75,17 +76,27 @@ def launch(
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
-    prepare(
-        model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
-    )
-    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
-    own = NETWORKS  # served in the server's own process
+    own, scripted = NETWORKS, ()  # models that are served in the server's own process
+    library = None
     if settings["launcher"] == "embedded":
         choice = native.read_choice(model_repository)
         networks = native.describe(choice)
-        library = Path(choice["library"]) if choice["backend"] == "native" else None
-        if library is None:
+        if choice["backend"] == "native":
+            library = Path(choice["library"])
+            scripted = set(models).intersection(scripted_models(pipeline, device))
+            own = (*NETWORKS, *scripted)
+        else:
             own = ()
+    prepare(
+        model_repository,
+        work / "models",
+        pipeline,
+        device=device,
+        instances=settings["instances"],
+        scripted=scripted,
+    )
+    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    if settings["launcher"] == "embedded":
         program = embedded.prepare(work, library)
         environment = embedded.environment(variables)
     else:
@@ -99,7 +110,7 @@ def launch(
         )
         environment = cleaned(os.environ)
         networks = "LibTorch backend of the container"
-    _check_networks(model_repository, [model for model in models if model in own], pipeline)
+    _check_networks(model_repository, [m for m in models if m in own and m in NETWORKS], pipeline)
     if largest:
         python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
@@ -129,7 +140,7 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=own,
+                native=tuple(model for model in own if model != FUSED),  # which takes notes
                 networks=networks,
                 token=token,
             )
