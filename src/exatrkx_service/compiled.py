@@ -188,7 +188,7 @@ def describe_kernels(library: str, reason: str = "") -> str:
     """
     if library:
         return f"compiled for torch {torch_version()} by {made_by(Path(library))}"
-    return "those of torch and faiss" + (f" ({reason})" if reason else "")
+    return "those of torch, faiss and scipy" + (f" ({reason})" if reason else "")
 
 
 def made_by(file: Path) -> str:

@@ -41,6 +41,8 @@ IMPORT_CODE = tuple(
         ),
     )
 )
+# What is compiled:
+LIBRARY_CODE = ("compiled.py", "pipeline/kernels", "serving/native.py", "serving/backends")
 # What makes an exported network of weights:
 EXPORT_CODE = (
     *(
@@ -122,7 +124,7 @@ def network_identity(
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
         identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
-    elif kernel_library and stage != "embedding":
+    elif kernel_library:
         identity["kernels"] = Path(kernel_library).parent.name
     return identity
 

@@ -71,8 +71,8 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(cache, use, script, re
     use(script)
     with pytest.raises(NotCompiled, match=f"pipeline.kernels: compiled: {reason}"):
         make_kernels("compiled")
-    assert make_kernels("auto").startswith("those of torch and faiss (")
-    assert make_kernels("torch") == "those of torch and faiss (pipeline.kernels: torch)"
+    assert make_kernels("auto").startswith("those of torch, faiss and scipy (")
+    assert make_kernels("torch") == "those of torch, faiss and scipy (pipeline.kernels: torch)"
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 

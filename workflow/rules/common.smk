@@ -10,7 +10,6 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
-from exatrkx_service.compiled import BACKEND, KERNELS
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
@@ -19,6 +18,7 @@ from exatrkx_service.identity import (
     EVENTS_CODE,
     EXPORT_CODE,
     IMPORT_CODE,
+    LIBRARY_CODE,
     code_digest,
 )
 from exatrkx_service.models.working_point import card_warning
@@ -69,7 +69,6 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
-LIBRARY_SOURCES = [str(path) for path in (*BACKEND.files(), *KERNELS.files())]
 WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {

@@ -97,8 +97,6 @@ rule plot_training:
 
 # Before all that runs a stage: it looks for these where they are kept.
 rule compile_libraries:
-    input:
-        LIBRARY_SOURCES,
     output:
         f"{MODEL_REPO}/backend.json",
     log:
@@ -112,6 +110,7 @@ rule compile_libraries:
     params:
         backend=config["server"]["backend"],
         kernels=config["pipeline"]["kernels"],
+        code=code_digest(LIBRARY_CODE),
     message:
         "Compiling the operators and the native backend, where there is a C++ compiler"
     script:

@@ -29,7 +29,7 @@ CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
 N_WARM_UP = 3  # TorchScript optimises itself in its first calls; later ones are compared, too
 
 
-MAX_FUSED = 1e-3  # difference of a score by rounding; 7e-5 for the networks that are shipped
+MAX_FUSED = 1e-3  # difference of an output by rounding; 7e-5 for the networks that are shipped
 MAX_MEAN, MAX_RATIO = 2.0, 4.0  # of scaled features of the check events, whose own are 0 and 1
 
 
@@ -146,7 +146,7 @@ def _fused(stage: str, network: nn.Module, weights_path: Path) -> nn.Module:
     form = fuse(network)
     for number, points in enumerate(read_check_events() if form is not network else ()):
         inputs = _inputs(stage, points)
-        if stage == "gnn":
+        if stage != "filtering":
             worst = (form(*inputs) - network(*inputs)).abs().max()
         else:
             # Edges whose score is next to the cut may fall on either side of it.
@@ -158,7 +158,7 @@ def _fused(stage: str, network: nn.Module, weights_path: Path) -> nn.Module:
         if not worst <= MAX_FUSED:
             raise ExportError(
                 f"{weights_path}: {stage} with fused layers differs from the network by "
-                f"{worst:.2g} in a score of check event {number}, expected at most {MAX_FUSED}; "
+                f"{worst:.2g} in check event {number}, expected at most {MAX_FUSED}; "
                 "pipeline.kernels: torch does without"
             )
     return form

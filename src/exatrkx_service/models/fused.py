@@ -1,4 +1,4 @@
-"""The filter and the GNN with their layers fused, by the operators of ``pipeline/kernels``.
+"""The networks with their layers fused, by the operators of ``pipeline/kernels``.
 
 Each gives what its network gives, up to rounding: the scaling of edge features lies in the weights,
 and the layers on an edge are done one after the other while it is in the CPU's cache. On a GPU they
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from exatrkx_service.models.features import node_features, orient_edges
 from exatrkx_service.models.networks import (
+    Embedding,
     Filter,
     InteractionGNN,
     InteractionLayer,
@@ -25,6 +26,25 @@ LANES, WIDEST = 16, 128  # hidden widths that the operators take: multiples, and
 def _turned(layer: nn.Linear) -> Tensor:
     """Weights of a linear layer as the operators take them, (in, out)."""
     return layer.weight.detach().t().clone(memory_format=torch.contiguous_format)
+
+
+class FusedDense(nn.Module):
+    """A layer on points: linear, layer norm and SiLU, the last two as one."""
+
+    def __init__(self, linear: nn.Linear, norm: nn.LayerNorm):
+        super().__init__()
+        self.linear, self.norm, self.eps = linear, norm, float(norm.eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, out) of (N, in)."""
+        x = self.linear(x)
+        torch.ops.exatrkx.norm_silu(x, self.norm.weight, self.norm.bias, self.eps)
+        return x
+
+
+def fused_layers(body: nn.Sequential) -> nn.Sequential:
+    """Layers as ``networks._mlp`` makes them."""
+    return nn.Sequential(*map(FusedDense, body[0::3], body[1::3]))
 
 
 class FusedPairs(nn.Module):
@@ -51,12 +71,29 @@ class FusedPairs(nn.Module):
         return self.inner(x) + self.shift, self.outer(x)
 
 
+class FusedEmbedding(nn.Module):
+    """The embedding; argument and result of ``forward`` are those of ``networks.Embedding``."""
+
+    def __init__(self, network: Embedding):
+        super().__init__()
+        self.plain = network
+        self.body = fused_layers(network.body)
+
+    def forward(self, space_points: Tensor) -> Tensor:
+        """Embeds points: float32 (N, D)."""
+        if space_points.is_cuda:
+            return self.plain(space_points)
+        features = self.plain.scale_nodes(node_features(space_points))
+        return self.plain.head(self.body(features))
+
+
 class FusedFilter(nn.Module):
     """The filter; arguments and result of ``forward`` are those of ``networks.Filter``."""
 
     def __init__(self, network: Filter):
         super().__init__()
         self.plain = network
+        self.nodes = fused_layers(network.nodes)
         self.pairs = FusedPairs(network.pairs, network.scale_edges)
         self.register_buffer("second", _turned(network.hidden))
         self.register_buffer("head", network.head.weight.detach()[0].contiguous())
@@ -68,7 +105,7 @@ class FusedFilter(nn.Module):
             return self.plain(space_points, edges)
         oriented = orient_edges(space_points, edges)
         raw = node_features(space_points)
-        inner, outer = self.pairs(self.plain.nodes(self.plain.scale_nodes(raw)))
+        inner, outer = self.pairs(self.nodes(self.plain.scale_nodes(raw)))
         logits = torch.ops.exatrkx.filter_logits(
             raw,
             inner,
@@ -134,6 +171,7 @@ class FusedGNN(nn.Module):
     def __init__(self, network: InteractionGNN):
         super().__init__()
         self.plain = network
+        self.nodes = fused_layers(network.nodes)
         self.pairs = FusedPairs(network.pairs, network.scale_edges)
         self.layers = nn.ModuleList([FusedLayer(layer) for layer in network.layers])
         self.last = FusedPairs(network.last)
@@ -145,7 +183,7 @@ class FusedGNN(nn.Module):
         if filtered_edges.is_cuda:
             return self.plain(space_points, filtered_edges)
         raw = node_features(space_points)
-        x = self.plain.nodes(self.plain.scale_nodes(raw))
+        x = self.nodes(self.plain.scale_nodes(raw))
         inner, outer = self.pairs(x)
         e = torch.ops.exatrkx.start_edges(raw, inner, outer, filtered_edges, self.pairs.weights)
         for layer in self.layers:
@@ -158,12 +196,15 @@ class FusedGNN(nn.Module):
 
 
 def fuse(network: nn.Module) -> nn.Module:
-    """The fused form of a network; the network itself where there is none for it or its width.
+    """The fused form of a network; the network itself where there is none for it or its widths.
 
     The operators must be known, see ``pipeline.kernels.load``.
     """
-    forms = {Filter: FusedFilter, InteractionGNN: FusedGNN}
-    width = network.head.in_features
-    if type(network) not in forms or width % LANES or width > WIDEST:
+    forms = {Embedding: FusedEmbedding, Filter: FusedFilter, InteractionGNN: FusedGNN}
+    norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
+    widths = [network.head.in_features, *(norm.normalized_shape[0] for norm in norms)]
+    # The layers on points alone may be wider than those on edges.
+    too_wide = type(network) is not Embedding and widths[0] > WIDEST
+    if type(network) not in forms or too_wide or any(width % LANES for width in widths):
         return network
     return forms[type(network)](network).eval()

@@ -91,12 +91,13 @@ def check_network(path: Path, identity: Mapping[str, str]) -> None:
     except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise ModelFileError(f"{path}: expected a TorchScript file: {error}") from error
     for key in [*identity, *sorted(found.keys() - identity.keys())]:
-        value, other = identity.get(key, "none"), found.get(key, "none")
+        value, other = identity.get(key, "none"), found.get(key, "not recorded")
         if other != value:
+            rule = "compile_libraries" if key == "kernels" else "export_network"
             raise ModelFileError(
                 f"{path}: {key} {other}, expected {value}, that of the "
                 "configuration: another network was put there, or it was exported with another "
-                "configuration; `snakemake export --forcerun export_network` makes it anew"
+                f"configuration; `snakemake export --forcerun {rule}` makes it anew"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -76,17 +76,12 @@ def launch(
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
-    own, scripted = NETWORKS, ()  # models that are served in the server's own process
-    library = None
-    if settings["launcher"] == "embedded":
-        choice = native.read_choice(model_repository)
-        networks = native.describe(choice)
-        if choice["backend"] == "native":
-            library = Path(choice["library"])
-            scripted = set(models).intersection(scripted_models(pipeline, device))
-            own = (*NETWORKS, *scripted)
-        else:
-            own = ()
+    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    embed = settings["launcher"] == "embedded"
+    choice = native.read_choice(model_repository) if embed else {}
+    scripted: set[str] = set()  # of the models without a network, those that need no Python
+    if choice.get("backend") == "native":
+        scripted = set(models).intersection(scripted_models(pipeline, device))
     prepare(
         model_repository,
         work / "models",
@@ -95,11 +90,12 @@ def launch(
         instances=settings["instances"],
         scripted=scripted,
     )
-    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
-    if settings["launcher"] == "embedded":
-        program = embedded.prepare(work, library)
+    if embed:
+        networks, library = native.describe(choice), choice.get("library")
+        program = embedded.prepare(work, library and Path(library))
         environment = embedded.environment(variables)
     else:
+        networks = library = "LibTorch backend of the container"
         program = container.prepare(
             settings["launcher"],
             settings["image"],
@@ -109,8 +105,9 @@ def launch(
             variables=variables,
         )
         environment = cleaned(os.environ)
-        networks = "LibTorch backend of the container"
-    _check_networks(model_repository, [m for m in models if m in own and m in NETWORKS], pipeline)
+    # What is served in the server's own process.
+    own = {*NETWORKS, *scripted} if library else set()
+    _check_networks(model_repository, own.intersection(models, NETWORKS), pipeline)
     if largest:
         python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
@@ -140,7 +137,7 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=tuple(model for model in own if model != FUSED),  # which takes notes
+                native=tuple(own - {FUSED}),  # that one takes notes
                 networks=networks,
                 token=token,
             )
@@ -148,7 +145,7 @@ def launch(
 
 
 def _check_networks(
-    model_repository: Path, models: Sequence[str], pipeline: Mapping[str, Any]
+    model_repository: Path, models: Collection[str], pipeline: Mapping[str, Any]
 ) -> None:
     """Raises ServerError if a network is not the one that is expected; Python models look alone."""
     for model in models:

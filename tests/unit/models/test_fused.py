@@ -54,6 +54,14 @@ def test_gnn(n, n_edges):
     torch.testing.assert_close(scores, network(points, edges), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("n", [0, 1, 63, 700])
+@torch.inference_mode()
+def test_embedding(n):
+    network = shipped("embedding")
+    found, expected = fuse(network)(points_of(n)), network(points_of(n))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("n", "n_edges"), [(0, 0), (1, 0), (3, 1), (100, 255), (700, 5003)])
 @torch.inference_mode()
 def test_filter(n, n_edges):
@@ -108,6 +116,10 @@ def test_the_layers_on_an_edge_are_those_of_the_formulas():
     found = ops.end_edges(e, inner, outer, edges, second, head, -0.5)
     expected = torch.relu(pair + e64 @ second64) @ head64 - 0.5
     torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-4)
+    x = 10 * numbers(300, 48)
+    expected = torch.layer_norm(x.double(), [48], 20 * scale64, shift64, 1e-5)
+    ops.norm_silu(x, 20 * scale, shift, 1e-5)  # far from zero, on both sides, too
+    torch.testing.assert_close(x.double(), torch.nn.functional.silu(expected), atol=1e-5, rtol=1e-5)
     x, weights = numbers(300, 48), numbers(144, 48) / 12
     h = torch.cat([x, arriving, leaving], dim=1).double() @ weights.double() + bias64
     h = torch.relu(torch.layer_norm(h, [48], scale64, shift64, 1e-5))
@@ -139,9 +151,10 @@ def test_an_edge_to_a_point_that_is_not_there_is_an_error():
 
 
 def test_widths_without_a_fused_form_stay_as_they_are():
-    for network in (Embedding(), Filter(hidden=40), Filter(hidden=256), InteractionGNN(hidden=24)):
+    wide, odd = Filter(hidden=256), Filter(node_hidden=40)
+    for network in (Embedding(hidden=100), wide, odd, Filter(hidden=40), InteractionGNN(hidden=24)):
         assert fuse(network) is network
-    for network in (Filter(hidden=16), Filter(hidden=128), InteractionGNN(hidden=48, n_layers=1)):
+    for network in (Filter(hidden=16), Embedding(hidden=1024), InteractionGNN(48, n_layers=1)):
         assert fuse(network) is not network
 
 
@@ -158,7 +171,7 @@ def test_an_export_says_which_operators_are_in_it(kernel_library, tmp_path, stag
     with pytest.raises(ModelFileError, match=rf"kernels {fused['kernels']}, expected none"):
         load_scripted(tmp_path / "m.pt", "cpu", plain)
     export(stage, weights, tmp_path / "m.pt", filter_cut=cut)
-    with pytest.raises(ModelFileError, match=rf"kernels none, expected {fused['kernels']}"):
+    with pytest.raises(ModelFileError, match=rf"kernels not recorded, expected {fused['kernels']}"):
         load_scripted(tmp_path / "m.pt", "cpu", fused, kernel_library)
 
 
@@ -186,4 +199,4 @@ def test_a_fused_form_that_computes_something_else_is_not_written(
 def test_the_identity_of_a_network_is_text():
     identity = network_identity("gnn", "1", None, None, "/x/abc/lib.so")
     assert json.loads(json.dumps(identity)) == identity and identity["kernels"] == "abc"
-    assert "kernels" not in network_identity("embedding", "1", None, None, "/x/abc/lib.so")
+    assert "kernels" not in network_identity("gnn", "1", None, {"file": "x"}, "/x/abc/lib.so")

@@ -83,6 +83,13 @@ FOR_EACH_CPU void end_tile(
   dot(h, rows, n, head, head_bias, out);
 }
 
+// Layer norm and SiLU of rows (n).
+FOR_EACH_CPU void norm_silu_tile(
+    float* values, int64_t rows, int64_t n, const float* scale, const float* shift, float eps) {
+  normalize(values, rows, n, scale, shift, eps);
+  silu(values, rows * n);
+}
+
 // The update of points (rows, n) by the sums over their edges.
 FOR_EACH_CPU void points_tile(
     const float* arriving, const float* leaving, int64_t rows, int64_t n, const float* weights,
@@ -186,6 +193,16 @@ Tensor end_edges(
   return out;
 }
 
+void norm_silu(Tensor& values, const Tensor& scale, const Tensor& shift, double eps) {
+  const Numbers gamma(scale), beta(shift);
+  const int64_t n = values.size(1);
+  TORCH_CHECK(values.is_contiguous() && n % kLanes == 0, "values: expected rows of ", kLanes, "s");
+  float* x = values.mutable_data_ptr<float>();
+  for_tiles(values.size(0), kPoints, [&](int64_t begin, int64_t rows) {
+    norm_silu_tile(x + begin * n, rows, n, gamma.data, beta.data, float(eps));
+  });
+}
+
 void update_points(
     Tensor& points, const Tensor& arriving, const Tensor& leaving, const Tensor& weights,
     const Tensor& bias, const Tensor& scale, const Tensor& shift, double eps, const Tensor& last,
@@ -217,6 +234,7 @@ TORCH_LIBRARY_FRAGMENT(exatrkx, library) {
   library.def(
       "end_edges(Tensor state, Tensor inner, Tensor outer, Tensor edges, Tensor weights, "
       "Tensor head, float head_bias) -> Tensor");
+  library.def("norm_silu(Tensor(a!) values, Tensor scale, Tensor shift, float eps) -> ()");
   library.def(
       "update_points(Tensor(a!) points, Tensor arriving, Tensor leaving, Tensor weights, "
       "Tensor bias, Tensor scale, Tensor shift, float eps, Tensor last, Tensor last_bias) -> ()");
@@ -227,5 +245,6 @@ TORCH_LIBRARY_IMPL(exatrkx, CPU, library) {
   library.impl("start_edges", start_edges);
   library.impl("update_edges", update_edges);
   library.impl("end_edges", end_edges);
+  library.impl("norm_silu", norm_silu);
   library.impl("update_points", update_points);
 }
