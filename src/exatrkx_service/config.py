@@ -261,7 +261,9 @@ def _free(value: Any) -> Any:
         return {key: _free(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list):
         return [_free(entry) for entry in value]
-    return _number(value) if isinstance(value, (str, bool, float, int, NoneType)) else str(value)
+    if isinstance(value, (str, bool, float, int, NoneType)) and value == value:  # NaN is not
+        return _number(value)
+    return str(value)
 
 
 def _is_optional(rule: dict[str, Any]) -> bool:

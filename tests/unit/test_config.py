@@ -387,11 +387,11 @@ def test_a_method_has_keys_of_the_pipeline_with_their_bounds():
 
 
 def test_settings_of_a_finder_are_free(config):
-    settings = {"b": "1e-3", "a": ["2", None, {"y": "text", "x": True}]}
+    settings = {"b": "1e-3", "a": ["2", None, {"y": "text", "x": True}], "c": float("nan")}
     changed = put(config, "physics.methods.mine", {"finder": "a.b:c", "settings": settings})
     loaded = load_config(changed, "mine")["physics"]["methods"]["mine"]["settings"]
-    assert loaded == {"a": [2, None, {"x": True, "y": "text"}], "b": 1e-3}
-    assert list(loaded) == ["a", "b"]
+    assert loaded == {"a": [2, None, {"x": True, "y": "text"}], "b": 1e-3, "c": "nan"}
+    assert list(loaded) == ["a", "b", "c"]
 
 
 def test_every_mapping_is_closed_and_every_key_described():

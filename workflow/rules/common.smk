@@ -110,10 +110,15 @@ REPORT_FIGURES = (
 # CKF among them, which wants measurements on surfaces of the generic detector.
 PIPELINES, FINDERS = {}, {}
 for name, method in config["physics"]["methods"].items():
-    if finder_kind(method):
-        FINDERS[name] = with_files(method)
-    else:
+    if finder_kind(method) is None:
         PIPELINES[name] = method
+        continue
+    try:
+        FINDERS[name] = with_files(method)
+    except OSError as error:
+        raise WorkflowError(
+            f"physics.methods.{name}: {error.filename}: can't be read ({error.strerror})"
+        ) from None
 METHOD_FOLDERS = {"exatrkx": "exatrkx"} | {
     name: f"methods/{name}" for name in config["physics"]["methods"]
 }

@@ -18,7 +18,7 @@ from exatrkx_service.finders.exchange import read_results, write_events
 from exatrkx_service.serving.process import PACKAGES, guarded_process
 from exatrkx_service.tracking.method import Method, MethodError
 
-N_LAST = 300  # characters of what a command said last that an error repeats
+N_LAST = 500  # characters of what a finder said last that an error repeats
 
 
 def run_finder(
@@ -124,13 +124,13 @@ def _run(
 
 def _end(code: int, log: Path) -> str:
     """What a command that failed said last, or how it ended."""
-    text = log.read_text(errors="replace")[-10_000:].strip()
-    last = text.splitlines()[-1].strip() if text else "it said nothing"
+    text = log.read_text(errors="replace").strip()
+    last = text.splitlines()[-1].strip()[:N_LAST] if text else "it said nothing"
     if last.startswith("error: "):
         return last.removeprefix("error: ")
     if code > 128:
         try:
-            return f"ended by {signal.Signals(code - 128).name}; {last[:N_LAST]}"
+            return f"ended by {signal.Signals(code - 128).name}; {last}"
         except ValueError:
             pass
-    return f"ended with exit code {code}: {last[:N_LAST]}"
+    return f"ended with exit code {code}: {last}"
