@@ -20,7 +20,6 @@ rule run_finder:
     params:
         name=finder_name,
         method=finder_settings,
-        timeout_s=config["physics"]["timeout_s"],
         code=code_digest(FINDER_CODE),
     message:
         "Finding the tracks with {params.name}"

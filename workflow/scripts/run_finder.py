@@ -25,7 +25,7 @@ with logged(snakemake.log[0]) as tell:
             events,
             Path(work),
             threads=method["threads"],
-            timeout_s=snakemake.params.timeout_s,
+            timeout_s=snakemake.config["physics"]["timeout_s"],
         )
     files = {table: snakemake.output[table] for table in ("tracks", "times")}
     found.write(files, identify(snakemake.input, {}), method)
