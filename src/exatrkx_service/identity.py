@@ -48,7 +48,10 @@ EXPORT_CODE = tuple(
 # What decides how a stage is run and timed, and what it finds:
 CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
 # The same for track finders that are not the pipeline:
-FINDER_CODE = ("baseline", "events", "finders", "tracking")
+FINDER_CODE = (
+    *("environment.py", "pipeline/device.py"),
+    *("baseline", "events", "finders", "tracking"),
+)
 # What makes tables, figures and the report:
 ANALYSIS_CODE = ("analysis",)
 
