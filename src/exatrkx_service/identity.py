@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from exatrkx_service.compiled import kernel_library as find_kernels
 from exatrkx_service.options import NETWORKS
 from exatrkx_service.paths import finder_files, network_file
 
@@ -41,12 +42,27 @@ IMPORT_CODE = tuple(
     )
 )
 # What makes an exported network of weights:
-EXPORT_CODE = tuple(
-    f"models/{name}"
-    for name in ("export.py", "foreign.py", "networks.py", "features.py", "weights.py")
+EXPORT_CODE = (
+    *(
+        f"models/{name}"
+        for name in (
+            *("export.py", "foreign.py", "fused.py", "networks.py", "features.py"),
+            "weights.py",
+        )
+    ),
+    *("compiled.py", "pipeline/kernels"),
 )
 # What decides how a stage is run and timed, and what it finds:
-CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
+CODE = (
+    "options.py",
+    "environment.py",
+    "compiled.py",
+    "pipeline",
+    "client",
+    "serving",
+    "measure",
+    "tracking",
+)
 # The same for track finders that are not the pipeline:
 FINDER_CODE = (
     *("environment.py", "pipeline/device.py"),
@@ -93,6 +109,7 @@ def network_identity(
     weights_sha256: str,
     filter_cut: float | None,
     model: Mapping[str, Any] | None = None,
+    kernel_library: str = "",
 ) -> dict[str, str]:
     """What an exported network is, as it stands in its file and in the server's configuration.
 
@@ -101,12 +118,15 @@ def network_identity(
         weights_sha256: of the file of its weights.
         filter_cut: of the configuration; part of the filter alone.
         model: how somebody else's network is used, see ``models.foreign.wrap``.
+        kernel_library: see ``with_networks``.
     """
     identity = {"stage": stage, "weights_sha256": weights_sha256}
     if stage == "filtering":
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
         identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
+    elif kernel_library and stage != "embedding":
+        identity["kernels"] = Path(kernel_library).parent.name
     return identity
 
 
@@ -114,17 +134,20 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     """The ``pipeline`` section of the configuration with the identity of each of its networks.
 
     Returns:
-        A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
-        the section names.
+        A copy with the keys ``networks``: per stage its ``network_identity``, from the weights that
+        the section names; and ``kernel_library``: the file of the operators that its stages use, as
+        text; empty for what torch and faiss have.
     """
     cut, models = pipeline["filter_cut"], pipeline.get("models", {})
+    kernels = find_kernels(pipeline.get("kernels", "torch"))
     return dict(pipeline) | {
+        "kernel_library": kernels,
         "networks": {
             stage: network_identity(
-                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage)
+                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage), kernels
             )
             for stage in NETWORKS
-        }
+        },
     }
 
 

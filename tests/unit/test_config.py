@@ -380,7 +380,7 @@ def test_a_method_has_keys_of_the_pipeline_with_their_bounds():
     pipeline = SCHEMA["properties"]["pipeline"]["properties"]
     # How the pipeline is run is the same for all, for the times are compared.
     assert rules["properties"].keys() - pipeline.keys() == {*FINDER_KINDS, *FINDER_KEYS}
-    shared = pipeline.keys() - {"device", "threads"}
+    shared = pipeline.keys() - {"device", "kernels", "threads"}
     assert {key: rules["properties"][key] for key in shared} == {
         key: pipeline[key] for key in shared
     }
