@@ -8,8 +8,9 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
@@ -59,6 +60,7 @@ TARGETS = {
         "measure_agreement",
         "ckf",
         "find_tracks",
+        "run_finder",
     ),
     *(
         "aggregate",
@@ -78,6 +80,12 @@ TARGETS = {
 }
 # The track finders that are always compared, and the folder of the second one's results.
 METHODS = ("exatrkx", "CKF", "baseline")
+# The second one, as an entry of ``physics.methods``.
+CKF = {"command": ["python", "-m", "exatrkx_service.baseline"]}
+# Of an entry of ``physics.methods``: how a finder of one's own is called, one of these, and what
+# may stand beside it. All other keys are those of the pipeline.
+FREE = "settings of your own"  # the schema's title of a mapping with any keys
+FINDER_KINDS, FINDER_KEYS = ("finder", "command"), ("settings", "files")
 
 
 class ConfigError(ValueError):
@@ -193,7 +201,30 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: physics.methods.{min(taken)}: {', '.join(METHODS)} are names of the "
             "workflow's own; expected another name"
         )
+    for name, method in filled["physics"]["methods"].items():
+        _check_kind(f"{source}: physics.methods.{name}", method)
     return filled
+
+
+def finder_kind(method: Mapping[str, Any]) -> str | None:
+    """``finder`` or ``command``; None for an entry of ``physics.methods`` that is the pipeline."""
+    return next((kind for kind in FINDER_KINDS if kind in method), None)
+
+
+def _check_kind(key: str, method: Mapping[str, Any]) -> None:
+    """Raises ``ConfigError`` for an entry of ``physics.methods`` that is two things at once."""
+    kinds = " or ".join(FINDER_KINDS)
+    if all(kind in method for kind in FINDER_KINDS):
+        raise ConfigError(f"{key}: found {' and '.join(FINDER_KINDS)}, expected one of them")
+    beside = [name for name in method if name not in FINDER_KINDS]
+    if finder_kind(method):
+        if wrong := [name for name in beside if name not in FINDER_KEYS]:
+            raise ConfigError(
+                f"{key}.{wrong[0]}: a key of the pipeline beside {finder_kind(method)}; expected "
+                f"{' and '.join(FINDER_KEYS)} alone"
+            )
+    elif wrong := [name for name in beside if name in FINDER_KEYS]:
+        raise ConfigError(f"{key}.{wrong[0]}: found without {kinds}, expected one of them beside")
 
 
 def _normalised(value: Any, rule: dict[str, Any]) -> Any:
@@ -204,6 +235,8 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     the schema, names of the user's own in natural order, stages in the order of the pipeline. A
     name without a value, such as ``options: {S1: null}``, is taken out.
     """
+    if rule.get("title") == FREE:
+        return _free(value)
     if isinstance(value, dict):
         properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
         if others:
@@ -229,6 +262,17 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     if rule.get("format") == "path" and isinstance(value, str) and value:
         return os.path.normpath(value)
     return copy.deepcopy(value)
+
+
+def _free(value: Any) -> Any:
+    """A copy of what a user may choose freely, as JSON has it; text that is a number is one."""
+    if isinstance(value, dict):
+        return {key: _free(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list):
+        return [_free(entry) for entry in value]
+    if isinstance(value, (str, bool, float, int, NoneType)) and value == value:  # NaN is not
+        return _number(value)
+    return str(value)
 
 
 def _is_optional(rule: dict[str, Any]) -> bool:
@@ -302,7 +346,10 @@ def _describe(rule: dict[str, Any]) -> str:
         choices = ", ".join(map(str, rule["enum"]))
         return f"one of {choices}" if len(rule["enum"]) > 1 else choices
     if "pattern" in rule:
-        return "a name of letters, digits, - and _, at most 64, that begins with a letter"
+        return (
+            rule.get("title")
+            or "a name of letters, digits, - and _, at most 64, that begins with a letter"
+        )
     kind = rule.get("type", "array" if "items" in rule else "object")
     if _limits(rule):
         return f"{_KINDS[kind]}, {_limits(rule)}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from exatrkx_service.compiled import kernel_library as find_kernels
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import network_file
+from exatrkx_service.paths import finder_files, network_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -65,8 +65,11 @@ CODE = (
     "measure",
     "tracking",
 )
-# The same for the CKF:
-CKF_CODE = ("baseline", "events")
+# The same for track finders that are not the pipeline:
+FINDER_CODE = (
+    *("environment.py", "pipeline/device.py"),
+    *("baseline", "events", "finders", "tracking"),
+)
 # What makes tables, figures and the report:
 ANALYSIS_CODE = ("analysis",)
 
@@ -147,6 +150,17 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
             )
             for stage in NETWORKS
         },
+    }
+
+
+def with_files(method: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of ``physics.methods`` that is a finder of one's own, with what its files hold.
+
+    Returns:
+        A copy with ``files_sha256``, the digest of each of its files by the file's path.
+    """
+    return dict(method) | {
+        "files_sha256": {file: file_sha256(file) for file in finder_files(method)}
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from exatrkx_service.config import ConfigError
+from exatrkx_service.config import ConfigError, finder_kind
 from exatrkx_service.environment import unsafe_character
 from exatrkx_service.options import NETWORKS
 
@@ -42,6 +42,18 @@ def network_file(pipeline: Mapping[str, Any], stage: str) -> str:
     return model["file"] if model else weights_file(pipeline["weights"], stage)
 
 
+def finder_file(method: Mapping[str, Any]) -> str | None:
+    """The file of Python code of an entry of ``physics.methods``, if it names one."""
+    place = method.get("finder", "").rpartition(":")[0]
+    return place if place.endswith(".py") else None
+
+
+def finder_files(method: Mapping[str, Any]) -> list[str]:
+    """The files that a track finder of one's own is made of, as far as its entry names them."""
+    words = (word for word in method.get("command", ()) if Path(word).is_file())
+    return sorted({*filter(None, [finder_file(method)]), *words, *method.get("files", ())})
+
+
 def check_paths(config: Mapping[str, Any], root: Path) -> None:
     """Checks all paths of a configuration.
 
@@ -63,7 +75,9 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     _check_results(config["results"], root.resolve())
     pipelines = {"pipeline": config["pipeline"]}
     for name, method in config["physics"]["methods"].items():
-        if method.keys() & {"weights", "models"}:
+        if finder_kind(method):
+            _check_finder(f"physics.methods.{name}", method, root)
+        elif method.keys() & {"weights", "models"}:
             pipelines[f"physics.methods.{name}"] = config["pipeline"] | method
     for key, pipeline in pipelines.items():
         _check_networks(key, pipeline, trained_here(config), root)
@@ -123,6 +137,18 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
                 f"{key}.weights: {path}: no such file; expected a folder with the networks of "
                 f"{', '.join(NETWORKS)}, as made by `{_training(Path(folder), root)}`"
             )
+
+
+def _check_finder(key: str, method: Mapping[str, Any], root: Path) -> None:
+    file = finder_file(method)
+    if file is not None and not (root / file).is_file():
+        raise ConfigError(f"{key}.finder: {file}: no such file; expected one of Python code")
+    program = method.get("command", [""])[0]
+    if "/" in program and not (root / program).is_file():
+        raise ConfigError(f"{key}.command: {program}: no such file; expected a program")
+    for file in method.get("files", ()):
+        if not (root / file).is_file():
+            raise ConfigError(f"{key}.files: {file}: no such file; expected one of the finder's")
 
 
 def _training(folder: Path, root: Path) -> str:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from exatrkx_service.config import (
+    FINDER_KEYS,
+    FINDER_KINDS,
     TARGETS,
     ConfigError,
     keys,
@@ -155,9 +157,8 @@ def test_null_takes_out_what_has_a_name_of_the_users_own(config):
     for nothing in (None, "null", "~"):
         loaded = load_config(put(config, "options.S1", nothing), "mine")
         assert list(loaded["options"]) == ["S0", "S2", "S3", "S4", "S5"]
-    assert load_config(put(config, "physics.methods.walkthrough", None), "mine")["physics"] == {
-        "methods": {}
-    }
+    none = load_config(put(config, "physics.methods.walkthrough", None), "mine")
+    assert none["physics"]["methods"] == {}
     assert "ports" not in load_config(put(config, "server.ports", None), "mine")["server"]
     assert message(put(config, "options", {"S1": None})) == (
         "options: found {}, expected a mapping of keys to values, not empty"
@@ -254,6 +255,39 @@ def test_an_overlay_adds_an_option(config):
         ("physics.methods.wide", {"radus": 2}, "physics.methods.wide.radus: unknown key; did you"),
         ("physics.methods.wide.radius", 0, "physics.methods.wide.radius: found 0, expected more"),
         ("physics.methods.wide.labeling", "walk", "physics.methods.wide.labeling: found 'walk', e"),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "command": ["x"]},
+            "physics.methods.m: found finder and command, expected one of them",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "radius": 2},
+            "physics.methods.m.radius: a key of the pipeline beside finder; expected settings and",
+        ),
+        (
+            "physics.methods.m",
+            {"radius": 2, "settings": {}},
+            "physics.methods.m.settings: found without finder or command, expected one of them",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a"},
+            "physics.methods.m.finder: found 'a', expected package.module:function or path/to/",
+        ),
+        ("physics.methods.m", {"command": []}, "physics.methods.m.command: found [], expected a"),
+        ("physics.methods.m", {"command": "x"}, "m.command: found 'x', expected a list of one or"),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "settings": {"x y": 1}},
+            "m.settings: found 'x y', expected a name as arguments",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "settings": 1},
+            "m.settings: found 1, expected a mapping",
+        ),
+        ("physics.methods.m", {"findr": "a:b"}, "m.findr: unknown key; did you mean finder?"),
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
         ("options.S 6", {"serve": []}, "found 'S 6', expected a name of letters, digits, - and _"),
@@ -345,9 +379,19 @@ def test_a_method_has_keys_of_the_pipeline_with_their_bounds():
     assert rules["additionalProperties"] is False
     pipeline = SCHEMA["properties"]["pipeline"]["properties"]
     # How the pipeline is run is the same for all, for the times are compared.
-    assert rules["properties"] == {
-        key: rule for key, rule in pipeline.items() if key not in ("device", "threads")
+    assert rules["properties"].keys() - pipeline.keys() == {*FINDER_KINDS, *FINDER_KEYS}
+    shared = pipeline.keys() - {"device", "kernels", "threads"}
+    assert {key: rules["properties"][key] for key in shared} == {
+        key: pipeline[key] for key in shared
     }
+
+
+def test_settings_of_a_finder_are_free(config):
+    settings = {"b": "1e-3", "a": ["2", None, {"y": "text", "x": True}], "c": float("nan")}
+    changed = put(config, "physics.methods.mine", {"finder": "a.b:c", "settings": settings})
+    loaded = load_config(changed, "mine")["physics"]["methods"]["mine"]["settings"]
+    assert loaded == {"a": [2, None, {"x": True, "y": "text"}], "b": 1e-3, "c": "nan"}
+    assert list(loaded) == ["a", "b", "c"]
 
 
 def test_every_mapping_is_closed_and_every_key_described():

@@ -6,10 +6,10 @@ import pytest
 from exatrkx_service import identity
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
-    CKF_CODE,
     CODE,
     EVENTS_CODE,
     EXPORT_CODE,
+    FINDER_CODE,
     IdentityError,
     attributes_of,
     check_same,
@@ -21,7 +21,7 @@ from exatrkx_service.identity import (
 from exatrkx_service.options import NETWORKS
 
 
-@pytest.mark.parametrize("code", [CODE, CKF_CODE, EVENTS_CODE, EXPORT_CODE, ANALYSIS_CODE])
+@pytest.mark.parametrize("code", [CODE, FINDER_CODE, EVENTS_CODE, EXPORT_CODE, ANALYSIS_CODE])
 def test_the_digest_is_of_the_code_that_decides(root, code):
     package = root / "src" / "exatrkx_service"
     assert all((package / name).exists() for name in code)

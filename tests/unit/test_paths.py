@@ -5,7 +5,7 @@ import yaml
 
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import OWN, check_paths
+from exatrkx_service.paths import OWN, check_paths, finder_files
 
 
 @pytest.fixture
@@ -205,3 +205,34 @@ def test_the_overlays_name_the_networks_they_train(root):
         weights = overlay.get("pipeline", {}).get("weights")
         if weights and file.name != "config.yaml":
             assert weights == f"{overlay['results']}/models"
+
+
+FINDER = {"finder": "mine.py:find"}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (FINDER, "finder: mine.py: no such file; expected one of Python code"),
+        (
+            {"finder": "a.b:c", "files": ["w.pt"]},
+            "files: w.pt: no such file; expected one of the finder's",
+        ),
+        ({"command": ["./find"]}, "command: ./find: no such file; expected a program"),
+    ],
+)
+def test_files_of_a_finder_that_are_not_there_are_named(checkout, config, method, expected):
+    text = message(checkout, config, physics={"methods": {"mine": method}})
+    assert text == f"physics.methods.mine.{expected}"
+
+
+def test_a_finder_is_made_of_its_file_of_what_its_command_names_and_of_others(
+    checkout, config, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    for name in ("mine.py", "find.sh", "w.pt"):
+        (checkout / name).touch()
+    check(checkout, config, physics={"methods": {"mine": FINDER, "none": {"finder": "a.b:c"}}})
+    assert finder_files({**FINDER, "files": ["w.pt"]}) == ["mine.py", "w.pt"]
+    assert finder_files({"command": ["bash", "find.sh", "-v"]}) == ["find.sh"]
+    assert finder_files({"finder": "a.b:c"}) == []

@@ -128,9 +128,10 @@ def test_without_truth_there_is_no_tracking_performance(features):
     assert not (features.results / "physics.csv").exists()
     assert 'id="tracking"' not in (features.results / "report.html").read_text()
     output = features.run("physics", *features.given, fails=True)
+    assert "\nerror: events.path: " in output and "Traceback" not in output
     assert "no files that say which particles made the space points" in output
     output = features.run("ckf", *features.given, fails=True)
-    assert "the CKF runs on measurements" in output
+    assert "the CKF runs on measurements" in output and "Traceback" not in output
 
 
 def test_the_files_are_read_once(features):
@@ -151,7 +152,12 @@ def test_the_tracks_of_files_of_acts_are_those_of_the_generated_events(
     copy_of_smoke, first_smoke, acts
 ):
     checkout = copy_of_smoke()
-    checkout.run("physics", *SMOKE, *given("acts", acts))
+    finder = "def finder():\n    return lambda points: [list(range(len(points)))]\n"
+    (checkout.folder / "mine.py").write_text(finder)
+    mine = checkout.overlay(
+        "mine.yaml", physics={"methods": {"mine": {"finder": "mine.py:finder"}}}
+    )
+    checkout.run("physics", *SMOKE, mine, *given("acts", acts))
     found, expected = (
         checkout.folder / "results" / "acts",
         first_smoke.folder / "results" / "smoke",
@@ -168,6 +174,11 @@ def test_the_tracks_of_files_of_acts_are_those_of_the_generated_events(
         return table[(table.method == "exatrkx") & ~others].reset_index(drop=True)
 
     pd.testing.assert_frame_equal(performance(found), performance(expected))
+    # A finder of one's own is judged on them too; the CKF can't be.
+    table = pd.read_csv(found / "physics.csv")
+    assert set(table.method) == {"exatrkx", "walkthrough", "mine"}
+    candidates = table[(table.quantity == "fake_rate") & (table.variable == "overall")]
+    assert candidates.set_index("method").total["mine"] == N_EVENTS
 
 
 def test_the_commands_of_the_page_are_planned(features, root, tmp_path):

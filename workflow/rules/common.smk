@@ -10,16 +10,17 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
-from exatrkx_service.config import ConfigError, load_config
+from exatrkx_service.config import CKF, ConfigError, finder_kind, load_config
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
-    CKF_CODE,
     CODE,
     EVENTS_CODE,
     EXPORT_CODE,
+    FINDER_CODE,
     IMPORT_CODE,
     LIBRARY_CODE,
     code_digest,
+    with_files,
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
@@ -106,6 +107,25 @@ REPORT_FIGURES = (
     *NETWORK_FIGURES,
 )
 
+# Track finders besides the pipeline as it is configured: that with other keys; and those that are called, the
+# CKF among them, which wants measurements on surfaces of the generic detector.
+PIPELINES, FINDERS = {}, {}
+for name, method in config["physics"]["methods"].items():
+    if finder_kind(method) is None:
+        PIPELINES[name] = method
+        continue
+    try:
+        FINDERS[name] = with_files(method)
+    except OSError as error:
+        raise WorkflowError(
+            f"physics.methods.{name}: {error.filename}: can't be read ({error.strerror})"
+        ) from None
+METHOD_FOLDERS = {"exatrkx": "exatrkx"} | {
+    name: f"methods/{name}" for name in config["physics"]["methods"]
+}
+if not OWN_EVENTS:
+    FINDERS["CKF"], METHOD_FOLDERS["CKF"] = with_files(CKF), "baseline"
+
 
 wildcard_constraints:
     folder="models|figures",
@@ -115,7 +135,8 @@ wildcard_constraints:
     option="|".join(OPTIONS),
     round=r"\d+",
     stage="|".join(NETWORKS),
-    method="|".join(config["physics"]["methods"]) or "none",
+    method="|".join(PIPELINES) or "none",
+    finder="|".join(METHOD_FOLDERS[name] for name in FINDERS) or "none",
 
 
 def is_own(sample):
@@ -170,25 +191,20 @@ def figure_files(figures):
 
 # The track finders that are compared, and the files that hold what they found.
 METHODS = {
-    "exatrkx": method_files("exatrkx", "tracks", "times", "edges"),
-    **{
-        name: method_files(f"methods/{name}", "tracks", "times", "edges")
-        for name in config["physics"]["methods"]
-    },
-    "CKF": method_files("baseline", "tracks", "times"),
+    name: method_files(
+        folder, "tracks", "times", *(() if name in FINDERS else ("edges",))
+    )
+    for name, folder in METHOD_FOLDERS.items()
 }
-if OWN_EVENTS:
-    # It wants measurements on surfaces of the generic detector.
-    del METHODS["CKF"]
 
 # What each of them was made with, as it stands in its files.
 METHOD_SETTINGS = {
     "exatrkx": config["pipeline"],
+    **{name: config["pipeline"] | method for name, method in PIPELINES.items()},
     **{
-        name: config["pipeline"] | method
-        for name, method in config["physics"]["methods"].items()
+        name: method | {"threads": config["pipeline"]["threads"]}
+        for name, method in FINDERS.items()
     },
-    "CKF": {"method": "CKF"},
 }
 
 
@@ -210,20 +226,35 @@ def trained_networks(wildcards):
     ]
 
 
-def ckf_events(wildcards):
-    """The events of the CKF."""
+def refuse(text):
+    """Ends Snakemake with one line; around an exception of an input function it prints where that was raised."""
+    sys.exit(f"error: {text}")
+
+
+def ckf_files(wildcards):
+    """The tracks and times of the CKF."""
     if OWN_EVENTS:
-        raise WorkflowError(
+        refuse(
             f"events.source: {config['events']['source']}: the CKF runs on measurements on the "
             "surfaces of the generic detector, which only generated events have"
         )
-    return manifests("benchmark")
+    return METHODS["CKF"].values()
+
+
+def finder_name(wildcards):
+    """The track finder whose results are in a folder."""
+    return next(name for name in FINDERS if METHOD_FOLDERS[name] == wildcards.finder)
+
+
+def finder_settings(wildcards):
+    """What a track finder that is called is, and what it is given."""
+    return METHOD_SETTINGS[finder_name(wildcards)]
 
 
 def known_events(wildcards):
     """The sample, if it is known which particles made its space points."""
     if not TRUTH:
-        raise WorkflowError(
+        refuse(
             f"events.path: {config['events']['path']}: no files that say which particles made the "
             "space points; tracking performance, and trained networks, can't be judged without"
         )
@@ -244,7 +275,7 @@ def physics_files(wildcards):
 def baseline_files(wildcards):
     """What another run's results are compared by."""
     if "baseline" not in config:
-        raise WorkflowError(
+        refuse(
             "baseline: missing key; expected the folder of another run's results, as in "
             "`snakemake compare --config baseline=results/before`"
         )
