@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import network_file
+from exatrkx_service.paths import network_file, weights_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -52,6 +52,10 @@ CKF_CODE = ("baseline", "events")
 # What makes tables, figures and the report:
 ANALYSIS_CODE = ("analysis",)
 
+# A file up to this size is known by its content in each process that plans; of a larger one, which
+# somebody's network may be, reading would take longer than planning. [bytes]
+READ_WHOLE = 2**26
+
 # Keys of a table's attributes (``pandas.DataFrame.attrs``), which its Parquet file keeps.
 INPUTS, OUTPUTS, SETTINGS = "inputs", "outputs", "settings"
 
@@ -64,6 +68,43 @@ def file_sha256(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_state(path: Path | str) -> tuple[int, ...]:
+    """What changes when a file is replaced, without reading it: size, place and times.
+
+    A file that was put in the place of another can be older, and as large.
+
+    Raises:
+        OSError: there is none.
+    """
+    state = Path(path).stat()
+    return (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def network_states(pipeline: Mapping[str, Any], trained: str) -> dict[str, str | None]:
+    """What tells the files of a configuration's networks from others that are put in their place.
+
+    For parameters of rules: by itself Snakemake looks at times alone.
+
+    Args:
+        pipeline: the section ``pipeline``.
+        trained: the folder of the networks that this workflow trains. Those are None: Snakemake
+            knows when it makes them, and keeps the parameters from before it did.
+
+    Returns:
+        By stage; see ``READ_WHOLE``.
+    """
+    states: dict[str, str | None] = {}
+    for stage in NETWORKS:
+        path = Path(network_file(pipeline, stage))
+        if path == Path(weights_file(trained, stage)):
+            states[stage] = None
+        elif path.stat().st_size <= READ_WHOLE:
+            states[stage] = file_sha256(path)
+        else:
+            states[stage] = repr(file_state(path))
+    return states
 
 
 def code_digest(parts: Collection[str]) -> str:

@@ -19,6 +19,7 @@ from exatrkx_service.identity import (
     EXPORT_CODE,
     IMPORT_CODE,
     code_digest,
+    network_states,
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
@@ -69,6 +70,7 @@ TRACKED_MODELS = sorted(
     for path in Path("model_repo").glob(pattern)
 )
 WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
+NETWORK_STATES = network_states(config["pipeline"], trained_here(config))
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
     "embedding": ("radius", "k_max"),
@@ -191,9 +193,25 @@ METHOD_SETTINGS = {
 }
 
 
+# The networks of all of them, each once.
+ALL_WEIGHTS = sorted(
+    {
+        network_file(settings, stage)
+        for name, settings in METHOD_SETTINGS.items()
+        if name != "CKF"
+        for stage in NETWORKS
+    }
+)
+
+
 def method_pipeline(wildcards):
     """The section `pipeline` of a track finder of `physics.methods`."""
     return METHOD_SETTINGS[wildcards.method]
+
+
+def method_networks(wildcards):
+    """What tells the networks of a track finder of `physics.methods` from others."""
+    return network_states(method_pipeline(wildcards), trained_here(config))
 
 
 def method_weights(wildcards):

@@ -162,6 +162,7 @@ rule export_network:
         model=lambda wildcards: config["pipeline"]
         .get("models", {})
         .get(wildcards.stage),
+        network=lambda wildcards: NETWORK_STATES[wildcards.stage],
         code=code_digest(EXPORT_CODE),
     message:
         "Exporting the {wildcards.stage} network"
@@ -185,6 +186,7 @@ rule export_repository:
         runtime=10,
     params:
         pipeline=config["pipeline"],
+        networks=NETWORK_STATES,
         repository=lambda wildcards, output: os.path.commonpath(output),
     message:
         "Putting the settings into the model repository"

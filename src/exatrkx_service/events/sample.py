@@ -18,7 +18,7 @@ from exatrkx_service.events.imported import is_known, write_imported
 from exatrkx_service.events.manifest import read_manifests, write_manifest
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
-from exatrkx_service.identity import identify
+from exatrkx_service.identity import file_state, identify
 
 
 def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]], bool]:
@@ -61,12 +61,9 @@ def planned(files: Mapping[int, Sequence[Path]], truth: bool) -> str:
     for number, paths in files.items():
         for path in paths:
             try:
-                state = path.stat()
+                found.append((number, str(path), *file_state(path)))
             except OSError as error:
                 raise EventFormatError(f"{path}: can't be read ({error.strerror})") from None
-            # A file that was put in the place of another can be older, and as large.
-            times = (state.st_mtime_ns, state.st_ctime_ns)
-            found.append((number, str(path), state.st_size, state.st_ino, *times))
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
