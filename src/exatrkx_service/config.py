@@ -47,6 +47,7 @@ TARGETS = {
         "export_repository",
         "reference",
         "import_events",
+        "import_training",
         "describe_sample",
         "measure",
         "measure_capacity",
@@ -131,19 +132,21 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     _fill(filled, schema)
     # Once more, for the order of the keys with those that were filled in.
     filled = _normalised(filled, schema)
-    if filled["events"]["seed"] == filled["train"]["seed"]:
+    generated = [filled[name]["source"] == "generate" for name in ("events", "train")]
+    if all(generated) and filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
-    events = filled["events"]
-    if (events["source"] == "generate") == ("path" in events):
-        expected = (
-            "expected none, or another events.source than generate"
-            if "path" in events
-            else f"missing key; events.source: {events['source']} needs the folder of the events"
-        )
-        raise ConfigError(f"{source}: events.path: {expected}")
+    for name, is_generated in zip(("events", "train"), generated, strict=True):
+        if is_generated == ("path" in filled[name]):
+            expected = (
+                f"expected none, or another {name}.source than generate"
+                if is_generated
+                else f"missing key; {name}.source: {filled[name]['source']} needs the folder of "
+                "the events"
+            )
+            raise ConfigError(f"{source}: {name}.path: {expected}")
     pipelines = {"pipeline": filled["pipeline"]}
     pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
     for key, pipeline in pipelines.items():

@@ -67,8 +67,10 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
             pipelines[f"physics.methods.{name}"] = config["pipeline"] | method
     for key, pipeline in pipelines.items():
         _check_networks(key, pipeline, trained_here(config), root)
-    if "path" in config["events"]:
-        _check_events(config["events"], config["results"], root)
+    for section, folder in (("events", "imported"), ("train", "imported_train")):
+        if "path" in config[section]:
+            written = (root / config["results"] / "events" / folder).resolve()
+            _check_events(section, config[section], written, root)
     server = config["server"]
     if server["launcher"] == "apptainer":
         _check_image(server["image"], root)
@@ -94,15 +96,14 @@ def _check_results(results: str, root: Path) -> None:
         raise ConfigError(f"results: {results} is a file; expected a folder")
 
 
-def _check_events(events: Mapping[str, Any], results: str, root: Path) -> None:
+def _check_events(section: str, events: Mapping[str, Any], written: Path, root: Path) -> None:
     """Events that are read lie apart from those that are written; some formats search folders."""
     folder = (root / Path(events["path"]).expanduser()).resolve()
-    written = (root / results / "events" / "imported").resolve()
     within = events["source"] == "colliderml" and written.is_relative_to(folder)
     if within or folder.is_relative_to(written):
         raise ConfigError(
-            f"events.path: {events['path']}: the events that are read would lie among those that "
-            f"are written to {results}; expected a folder apart from it"
+            f"{section}.path: {events['path']}: the events that are read would lie among those "
+            f"that are written to {written}; expected a folder apart from it"
         )
 
 

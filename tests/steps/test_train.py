@@ -5,6 +5,9 @@ import json
 import pandas as pd
 import pytest
 import yaml
+from safetensors.torch import load_file
+
+from exatrkx_service.events.files import event_file
 
 NETWORKS = ("embedding", "filtering", "gnn")
 FIGURES = ("learning_curves", "efficiency_vs_cut")
@@ -52,6 +55,67 @@ def test_the_working_point_trains_nothing_anew(trained):
     plan = trained.run("--dry-run", *overlays)
     assert "Exporting the gnn network" in plan and "Training" not in plan
     assert "Nothing to be done" in trained.run("train", "--configfile", "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def larger(trained):
+    """The same events in one folder, those to train on last, as of a detector twice as large."""
+    folder, number = trained.folder / "larger", 0
+    folder.mkdir()
+    for sample, n_events in (("benchmark", 2), ("train", 10)):
+        for event in range(n_events):
+            for kind in ("spacepoint", "hits", "measurement-simhit-map", "particles_simulated"):
+                source = event_file(trained.folder / "results/events" / sample, event, kind)
+                table = pd.read_csv(source, dtype=str)
+                if kind in ("spacepoint", "particles_simulated"):
+                    lengths = list("xyz") if kind == "spacepoint" else ["vx", "vy", "vz"]
+                    table[lengths] = 2 * table[lengths].astype(float)
+                table.to_csv(event_file(folder, number, kind), index=False)
+            number += 1
+    return trained.overlay(
+        "larger.yaml",
+        results="results/larger",
+        events={"source": "acts", "path": "larger", "n_events": 2},
+        train={"source": "acts", "path": "larger", "skip": 2},
+        pipeline={"weights": "results/larger/models"},
+    )
+
+
+def test_networks_are_trained_on_events_from_elsewhere(trained, larger):
+    overlays = ("--configfile", "small.yaml", larger)
+    # Neither the choice of cuts nor the figures: they are those of any training.
+    target = "results/larger/models/model_card.json"
+    trained.run(target, *overlays)
+    results = trained.folder / "results" / "larger"
+    card = json.loads((results / "models" / "model_card.json").read_text())
+    assert card["data"]["training sample"] == "10 events of larger (acts) after the first 2"
+    assert card["networks"]["gnn"]["recipe"]["n_training_events"] == 7
+    assert card["performance"] and "heavy" not in card["intended_use"]
+    scales = [
+        load_file(folder / "embedding.safetensors")["scale_nodes.mean"][:4].abs()
+        for folder in (results / "models", trained.folder / "results" / "models")
+    ]
+    assert scales[0][0] == pytest.approx(2 * scales[1][0])
+    # What they were not trained on may change.
+    plan = trained.run("--dry-run", target, *overlays, "--config", "events={n_events: 1}")
+    assert "Training" not in plan and "Measuring the trained networks" in plan
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ("train={skip: 1}", "train.path: larger is events.path as well, and 1 of its events (fr"),
+        ("train={skip: 3}", "9 events in train.path: train.n_events: found 9, expected at least"),
+        ("train={path: nowhere}", "nowhere: no such folder; expected one with"),
+    ],
+)
+def test_events_that_cannot_be_trained_on_are_refused(trained, larger, values, message):
+    arguments = ("--configfile", "small.yaml", larger, "--config", values)
+    output = trained.run("--dry-run", "train", *arguments, fails=True)
+    assert message in output and "Traceback" not in output
+    # Who only measures does not need them.
+    others = ("pipeline={weights: src/exatrkx_service/models/weights}",)
+    assert "This was a dry-run" in trained.run("--dry-run", "events", *arguments, *others)
 
 
 def test_too_few_events_to_validate_are_one_clear_error(trained):

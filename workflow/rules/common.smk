@@ -1,5 +1,6 @@
 # Configuration, names and helpers that all rules share.
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -40,20 +41,65 @@ try:
     check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-# The files of events from elsewhere, and whether it is known which particles made their space points.
-OWN_FILES, OWN_PLAN, TRUTH = [], "", True
-if OWN_EVENTS := config["events"]["source"] != "generate":
-    from exatrkx_service.events.sample import own_files, planned
+OWN_EVENTS, OWN_TRAINING = (
+    config[section]["source"] != "generate" for section in ("events", "train")
+)
+
+
+def refuse(why):
+    """Ends the run with one line. Of an exception in a rule's function Snakemake shows a traceback."""
+    raise SystemExit(f"error: {why}")
+
+
+@functools.cache
+def own_sample(section):
+    """Events from elsewhere that a section names: their files by number, and whether it is known
+    which particles made their space points. Those to train on are looked for only on request.
+    """
+    from exatrkx_service.events.sample import check_training, own_files
     from exatrkx_service.events.tables import EventFormatError
 
     try:
-        found, TRUTH = own_files(config["events"])
-        OWN_PLAN = planned(found, TRUTH)
-        config["events"]["n_events"] = len(found)
-        config = load_config(config, source=f"{len(found)} events in events.path")
+        found, truth = own_files(config[section])
+        changed = config[section] | {"n_events": len(found)}
+        load_config(
+            config | {section: changed}, source=f"{len(found)} events in {section}.path"
+        )
+        if section == "train" and OWN_EVENTS:
+            measured = own_sample("events")[0]
+            check_training(config["train"], found, config["events"], measured)
     except (EventFormatError, ConfigError) as error:
-        raise WorkflowError(str(error)) from None
-    OWN_FILES = sorted({str(path) for files in found.values() for path in files})
+        refuse(error)
+    if section == "train" and not truth:
+        refuse(
+            f"train.path: {config['train']['path']}: no files that say which particles made the "
+            "space points, from which networks learn"
+        )
+    return found, truth
+
+
+def own_paths(section):
+    """The files of these events, each once."""
+    paths = own_sample(section)[0].values()
+    return sorted({str(path) for files in paths for path in files})
+
+
+def own_plan(section):
+    """What tells them from others that are put in their place."""
+    from exatrkx_service.events.sample import planned
+    from exatrkx_service.events.tables import EventFormatError
+
+    try:
+        return planned(*own_sample(section))
+    except EventFormatError as error:
+        refuse(error)
+
+
+# Whether it is known which particles made the space points of the events that are measured.
+TRUTH = True
+if OWN_EVENTS:
+    found, TRUTH = own_sample("events")
+    config["events"]["n_events"] = len(found)
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
@@ -120,16 +166,18 @@ wildcard_constraints:
 
 
 def is_own(sample):
-    """Whether a sample's events are from elsewhere; networks are trained on generated ones."""
-    return OWN_EVENTS and sample == "benchmark"
+    """Whether a sample's events are from elsewhere."""
+    return OWN_TRAINING if sample == "train" else OWN_EVENTS
 
 
 def sample_settings(sample):
     """What decides on the events of a sample; of generated ones their number does not."""
     events = config["events"]
     if is_own(sample):
-        keys = ("source", "path", "n_events", events["source"])
-        return {key: events[key] for key in keys if key in events}
+        section = "train" if sample == "train" else "events"
+        own = config[section] | {"n_events": len(own_sample(section)[0])}
+        keys = ("source", "path", "skip", "n_events", own["source"])
+        return {key: own[key] for key in keys if key in own}
     others = ("source", "path", "n_events", "chunk_size", "features")
     settings = {key: value for key, value in events.items() if key not in others}
     return settings | ({"seed": config["train"]["seed"]} if sample == "train" else {})
@@ -138,13 +186,15 @@ def sample_settings(sample):
 def sized_sample(sample):
     """What decides on the events of a sample, and how many there are."""
     section = config["train" if sample == "train" else "events"]
-    return sample_settings(sample) | {"n_events": section["n_events"]}
+    settings = sample_settings(sample)
+    return settings | {"n_events": settings.get("n_events", section["n_events"])}
 
 
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
     if is_own(sample):
-        return [f"{RESULTS}/events/imported/events.json"]
+        folder = "imported_train" if sample == "train" else "imported"
+        return [f"{RESULTS}/events/{folder}/events.json"]
     size, n_events = config["events"]["chunk_size"], sized_sample(sample)["n_events"]
     return [
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
@@ -230,7 +280,7 @@ def trained_networks(wildcards):
 def ckf_events(wildcards):
     """The events of the CKF."""
     if OWN_EVENTS:
-        raise WorkflowError(
+        refuse(
             f"events.source: {config['events']['source']}: the CKF runs on measurements on the "
             "surfaces of the generic detector, which only generated events have"
         )
@@ -240,7 +290,7 @@ def ckf_events(wildcards):
 def known_events(wildcards):
     """The sample, if it is known which particles made its space points."""
     if not TRUTH:
-        raise WorkflowError(
+        refuse(
             f"events.path: {config['events']['path']}: no files that say which particles made the "
             "space points; tracking performance, and trained networks, can't be judged without"
         )
@@ -261,7 +311,7 @@ def physics_files(wildcards):
 def baseline_files(wildcards):
     """What another run's results are compared by."""
     if "baseline" not in config:
-        raise WorkflowError(
+        refuse(
             "baseline: missing key; expected the folder of another run's results, as in "
             "`snakemake compare --config baseline=results/before`"
         )
@@ -312,9 +362,10 @@ def stage_settings(wildcards):
     """What one network depends on of the section `train`."""
     train, stage = config["train"], wildcards.stage
     shared = ("seed", "validation_fraction", "patience")
-    return {key: train[key] for key in shared} | {
+    settings = {key: train[key] for key in shared} | {
         "network": train["networks"][stage],
         "epochs": train["epochs"][stage],
         "learning_rate": train["learning_rate"][stage],
         "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
     }
+    return settings | ({"sample": train["source"]} if OWN_TRAINING else {})

@@ -99,6 +99,7 @@ rule model_card:
     input:
         weights=expand(rules.train_network.output.weights, stage=NETWORKS),
         events=known_events,
+        training=manifests("train") if OWN_TRAINING else [],
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
     log:
@@ -113,7 +114,7 @@ rule model_card:
     params:
         **config["analysis"],
         pipeline=config["pipeline"],
-        training=sized_sample("train"),
+        training=lambda wildcards: sized_sample("train"),
         evaluation=sized_sample("benchmark"),
     message:
         "Measuring the trained networks on the benchmark's events"

@@ -17,7 +17,7 @@ from exatrkx_service.identity import file_sha256, network_identity
 from exatrkx_service.models import foreign
 from exatrkx_service.models.features import NODE_FEATURES, node_features
 from exatrkx_service.models.networks import NETWORKS
-from exatrkx_service.models.weights import load_network
+from exatrkx_service.models.weights import load_network, read_metadata
 from exatrkx_service.paths import network_file
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, script_path
@@ -96,7 +96,9 @@ def export(
         network = foreign.wrap(stage, weights_path, model, _inputs(stage, largest), filter_cut)
     else:
         network = load_network(weights_path, stage)
-        _check_scaling(network, weights_path)
+        # Those trained on events from elsewhere may be of any detector.
+        if "sample" not in read_metadata(weights_path, stage):
+            _check_scaling(network, weights_path)
         if stage == "filtering":
             network.cut = float(filter_cut)
     destination = Path(destination)
