@@ -157,6 +157,13 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                     f"{source}: {key}.models.{stage}.scales: found {n_scales}, expected as many "
                     f"as there are features ({n_features})"
                 )
+        merged = filled["pipeline"] | pipeline
+        both = merged.get("models", {}).keys() & merged.get("geometric", {}).keys()
+        if both:
+            raise ConfigError(
+                f"{source}: {key}.geometric.{min(both)}: models.{min(both)} is there as well; "
+                "expected one of them"
+            )
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import network_file, weights_file
+from exatrkx_service.paths import network_file, replacement, weights_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -43,7 +43,14 @@ IMPORT_CODE = tuple(
 # What makes an exported network of weights:
 EXPORT_CODE = tuple(
     f"models/{name}"
-    for name in ("export.py", "foreign.py", "networks.py", "features.py", "weights.py")
+    for name in (
+        "export.py",
+        "foreign.py",
+        "geometric.py",
+        "networks.py",
+        "features.py",
+        "weights.py",
+    )
 )
 # What decides how a stage is run and timed, and what it finds:
 CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
@@ -89,21 +96,21 @@ def network_states(pipeline: Mapping[str, Any], trained: str) -> dict[str, str |
 
     Args:
         pipeline: the section ``pipeline``.
-        trained: the folder of the networks that this workflow trains. Those are None: Snakemake
-            knows when it makes them, and keeps the parameters from before it did.
+        trained: the folder of the networks that this workflow trains.
 
     Returns:
-        By stage; see ``READ_WHOLE``.
+        By stage; see ``READ_WHOLE``. None where there is no file, and for those trained here:
+        Snakemake knows when it makes them, and keeps the parameters from before it did.
     """
     states: dict[str, str | None] = {}
     for stage in NETWORKS:
-        path = Path(network_file(pipeline, stage))
-        if path == Path(weights_file(trained, stage)):
+        file = network_file(pipeline, stage)
+        if file is None or Path(file) == Path(weights_file(trained, stage)):
             states[stage] = None
-        elif path.stat().st_size <= READ_WHOLE:
-            states[stage] = file_sha256(path)
-        else:
-            states[stage] = repr(file_state(path))
+            continue
+        path = Path(file)
+        small = path.stat().st_size <= READ_WHOLE
+        states[stage] = file_sha256(path) if small else repr(file_state(path))
     return states
 
 
@@ -128,7 +135,7 @@ def _files(path: Path) -> Iterable[Path]:
 
 def network_identity(
     stage: str,
-    weights_sha256: str,
+    weights_sha256: str | None,
     filter_cut: float | None,
     model: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
@@ -136,11 +143,13 @@ def network_identity(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_sha256: of the file of its weights.
+        weights_sha256: of the file of its weights; None for geometric cuts.
         filter_cut: of the configuration; part of the filter alone.
-        model: how somebody else's network is used, see ``models.foreign.wrap``.
+        model: what takes the place of our network, see ``paths.replacement``.
     """
-    identity = {"stage": stage, "weights_sha256": weights_sha256}
+    identity = {"stage": stage}
+    if weights_sha256 is not None:
+        identity["weights_sha256"] = weights_sha256
     if stage == "filtering":
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
@@ -155,15 +164,12 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
         A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
         the section names.
     """
-    cut, models = pipeline["filter_cut"], pipeline.get("models", {})
-    return dict(pipeline) | {
-        "networks": {
-            stage: network_identity(
-                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage)
-            )
-            for stage in NETWORKS
-        }
-    }
+    networks = {}
+    for stage in NETWORKS:
+        file, cut = network_file(pipeline, stage), pipeline["filter_cut"]
+        digest = None if file is None else file_sha256(file)
+        networks[stage] = network_identity(stage, digest, cut, replacement(pipeline, stage))
+    return dict(pipeline) | {"networks": networks}
 
 
 def identify(

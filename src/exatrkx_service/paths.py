@@ -36,10 +36,27 @@ def weights_file(folder: Path | str, stage: str) -> str:
     return f"{folder}/{stage}.safetensors"
 
 
-def network_file(pipeline: Mapping[str, Any], stage: str) -> str:
-    """The file of a network of the section ``pipeline``: of somebody else's, or its weights."""
+def network_file(pipeline: Mapping[str, Any], stage: str) -> str | None:
+    """The file of a network of the section ``pipeline``: of somebody else's, or its weights.
+
+    None where geometric cuts take its place.
+    """
+    if stage in pipeline.get("geometric", {}):
+        return None
     model = pipeline.get("models", {}).get(stage)
     return model["file"] if model else weights_file(pipeline["weights"], stage)
+
+
+def replacement(pipeline: Mapping[str, Any], stage: str) -> Mapping[str, Any] | None:
+    """What takes the place of our network: how somebody else's is used, or geometric cuts."""
+    others = pipeline.get("models", {}) | pipeline.get("geometric", {})
+    return others.get(stage)
+
+
+def network_files(pipeline: Mapping[str, Any]) -> list[str]:
+    """The files of all networks of the section ``pipeline`` that have one."""
+    files = (network_file(pipeline, stage) for stage in NETWORKS)
+    return [file for file in files if file is not None]
 
 
 def check_paths(config: Mapping[str, Any], root: Path) -> None:
@@ -63,7 +80,7 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     _check_results(config["results"], root.resolve())
     pipelines = {"pipeline": config["pipeline"]}
     for name, method in config["physics"]["methods"].items():
-        if method.keys() & {"weights", "models"}:
+        if method.keys() & {"weights", "models", "geometric"}:
             pipelines[f"physics.methods.{name}"] = config["pipeline"] | method
     for key, pipeline in pipelines.items():
         _check_networks(key, pipeline, trained_here(config), root)
@@ -111,7 +128,7 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
     folder, models = pipeline["weights"], pipeline.get("models", {})
     for stage in NETWORKS:
         path = network_file(pipeline, stage)
-        if (root / path).is_file():
+        if path is None or (root / path).is_file():
             continue
         if stage in models:
             raise ConfigError(

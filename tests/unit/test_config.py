@@ -56,9 +56,12 @@ def test_the_default_is_valid_and_complete(config):
     assert load_config(config, "config.yaml") == config
 
 
+OPTIONAL = ("pipeline.models.", "pipeline.geometric.")
+
+
 def test_the_schema_and_the_default_have_the_same_values(config):
     for key in LEAVES:
-        if "default" in RULES[key] and not key.startswith("pipeline.models."):
+        if "default" in RULES[key] and not key.startswith(OPTIONAL):
             assert get(config, key) == RULES[key]["default"], key
 
 
@@ -408,3 +411,20 @@ def test_a_rate_lasts_no_longer_than_it_may(config):
     )
     assert load_config(put(config, "load.seconds", 60), "mine")["load"]["rates"] == []
     assert message(put(config, "load.rates", [0])).startswith("load.rates[0]: found 0, expected ")
+
+
+def test_geometric_cuts_have_defaults_and_take_the_place_of_one_network_each(config):
+    config["pipeline"]["geometric"] = {"embedding": {"phi": 0.3}}
+    config["physics"]["methods"] = {"new": {"geometric": {"filtering": {}}}}
+    loaded = load_config(config, "mine")
+    geometric = {"embedding": {"phi": 0.3, "eta": 0.7, "log_distance": 1.2}}
+    assert loaded["pipeline"]["geometric"] == geometric
+    cuts = {"phi_slope_max": 0.01, "z0_max": 1000}
+    assert loaded["physics"]["methods"]["new"] == {"geometric": {"filtering": cuts}}
+    config["pipeline"]["models"] = {"filtering": {"file": "theirs.pt"}}
+    assert message(config) == (
+        "physics.methods.new.geometric.filtering: models.filtering is there as well; expected one "
+        "of them"
+    )
+    config["pipeline"]["geometric"]["gnn"] = {}
+    assert message(config).startswith("pipeline.geometric.gnn: unknown key; expected one of emb")

@@ -113,6 +113,15 @@ def test_networks_of_others_are_there(checkout, config):
     check(checkout, config, pipeline={"weights": "two", "models": models})
 
 
+def test_networks_in_whose_place_there_are_cuts_need_not_be_there(checkout, config):
+    (checkout / "one").mkdir()
+    (checkout / "one" / "gnn.safetensors").touch()
+    cuts = {"embedding": {}, "filtering": {}}
+    check(checkout, copy.deepcopy(config), pipeline={"weights": "one", "geometric": cuts})
+    text = message(checkout, config, pipeline={"weights": "one", "geometric": {"embedding": {}}})
+    assert text.startswith("pipeline.weights: one/filtering.safetensors: no such file; expected")
+
+
 def test_networks_that_the_workflow_trains_need_not_be_there(checkout, config):
     check(checkout, config, results="results/mine", pipeline={"weights": "results/mine/models/"})
 

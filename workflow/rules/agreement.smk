@@ -5,7 +5,7 @@ rule measure_agreement:
     input:
         events=manifests("benchmark"),
         models=rules.export.input,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     output:
         f"{RESULTS}/agreement.csv",
     log:

@@ -24,7 +24,14 @@ from exatrkx_service.identity import (
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import COMPARED, check_paths, network_file, trained_here
+from exatrkx_service.paths import (
+    COMPARED,
+    check_paths,
+    network_file,
+    network_files,
+    replacement,
+    trained_here,
+)
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -115,7 +122,7 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
-WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
+WEIGHTS = network_files(config["pipeline"])
 NETWORK_STATES = network_states(config["pipeline"], trained_here(config))
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
@@ -246,10 +253,10 @@ METHOD_SETTINGS = {
 # The networks of all of them, each once.
 ALL_WEIGHTS = sorted(
     {
-        network_file(settings, stage)
+        file
         for name, settings in METHOD_SETTINGS.items()
         if name != "CKF"
-        for stage in NETWORKS
+        for file in network_files(settings)
     }
 )
 
@@ -266,8 +273,7 @@ def method_networks(wildcards):
 
 def method_weights(wildcards):
     """The trained networks of a track finder of `physics.methods`."""
-    pipeline = method_pipeline(wildcards)
-    return [network_file(pipeline, stage) for stage in NETWORKS]
+    return network_files(method_pipeline(wildcards))
 
 
 def trained_networks(wildcards):

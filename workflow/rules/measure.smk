@@ -5,7 +5,7 @@ rule reference:
     input:
         events=manifests("benchmark"),
         models=rules.export.input,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     output:
         **METHODS["exatrkx"],
         sizes=f"{RESULTS}/reference.parquet",

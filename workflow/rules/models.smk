@@ -113,7 +113,12 @@ rule model_card:
         runtime=30,
     params:
         **config["analysis"],
-        pipeline=config["pipeline"],
+        # Of the networks that were trained, not of those that take their place.
+        pipeline={
+            key: value
+            for key, value in config["pipeline"].items()
+            if key not in ("models", "geometric")
+        },
         training=lambda wildcards: sized_sample("train"),
         evaluation=sized_sample("benchmark"),
     message:
@@ -143,7 +148,9 @@ onstart:
 
 rule export_network:
     input:
-        weights=lambda wildcards: WEIGHTS[wildcards.stage],
+        weights=lambda wildcards: (
+            network_file(config["pipeline"], wildcards.stage) or []
+        ),
     output:
         f"{MODEL_REPO}/{{stage}}/1/model.pt",
     log:
@@ -160,9 +167,7 @@ rule export_network:
             if wildcards.stage == "filtering"
             else None
         ),
-        model=lambda wildcards: config["pipeline"]
-        .get("models", {})
-        .get(wildcards.stage),
+        model=lambda wildcards: replacement(config["pipeline"], wildcards.stage),
         network=lambda wildcards: NETWORK_STATES[wildcards.stage],
         code=code_digest(EXPORT_CODE),
     message:
@@ -174,7 +179,7 @@ rule export_network:
 rule export_repository:
     input:
         tracked=TRACKED_MODELS,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     output:
         [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
     log:
