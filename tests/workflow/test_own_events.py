@@ -156,6 +156,19 @@ def test_a_file_that_changes_is_read_again(features):
     file.write_text(before)
 
 
+def test_a_finished_run_needs_the_files_no_more(features):
+    elsewhere = features.folder_of_events.with_name("elsewhere")
+    features.folder_of_events.rename(elsewhere)
+    try:
+        (features.results / "report.html").unlink()
+        output = features.run("report", *features.given)
+        assert f"{features.folder_of_events} is not there any more; the 5 events that" in output
+        assert (features.results / "report.html").is_file()
+        assert "Nothing to be done" in features.run("all", *features.given)
+    finally:
+        elsewhere.rename(features.folder_of_events)
+
+
 def test_the_tracks_of_files_of_acts_are_those_of_the_generated_events(
     copy_of_smoke, first_smoke, acts
 ):

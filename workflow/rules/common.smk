@@ -58,55 +58,50 @@ def refuse(why):
     raise SystemExit(f"error: {why}")
 
 
+def own_folder(section):
+    """The folder that events from elsewhere are taken in to."""
+    name = "imported_train" if section == "train" else "imported"
+    return f"{config['results']}/events/{name}"
+
+
 @functools.cache
 def own_sample(section):
-    """Events from elsewhere that a section names: their files by number, and whether it is known
-    which particles made their space points. Those to train on are looked for only on request.
-    """
-    from exatrkx_service.events.sample import check_training, own_files
+    """Where the events from elsewhere are from that a section names, see `events.sample.Source`.
+    Those to train on are looked for only on request."""
+    from exatrkx_service.events.sample import check_training, look
     from exatrkx_service.events.tables import EventFormatError
 
     try:
-        found, truth = own_files(config[section])
-        changed = config[section] | {"n_events": len(found)}
+        source = look(config[section], Path(own_folder(section), "events.json"))
+        n_events = len(source.files)
         load_config(
-            config | {section: changed}, source=f"{len(found)} events in {section}.path"
+            config | {section: config[section] | {"n_events": n_events}},
+            source=f"{n_events} events in {section}.path",
         )
         if section == "train" and OWN_EVENTS:
-            measured = own_sample("events")[0]
-            check_training(config["train"], found, config["events"], measured)
+            measured = own_sample("events").files
+            check_training(config["train"], source.files, config["events"], measured)
     except (EventFormatError, ConfigError) as error:
         refuse(error)
-    if section == "train" and not truth:
+    if section == "train" and not source.truth:
         refuse(
             f"train.path: {config['train']['path']}: no files that say which particles made the "
             "space points, from which networks learn"
         )
-    return found, truth
+    return source
 
 
 def own_paths(section):
     """The files of these events, each once."""
-    paths = own_sample(section)[0].values()
-    return sorted({str(path) for files in paths for path in files})
-
-
-def own_plan(section):
-    """What tells them from others that are put in their place."""
-    from exatrkx_service.events.sample import planned
-    from exatrkx_service.events.tables import EventFormatError
-
-    try:
-        return planned(*own_sample(section))
-    except EventFormatError as error:
-        refuse(error)
+    files = own_sample(section).files.values()
+    return sorted({str(path) for paths in files for path in paths})
 
 
 # Whether it is known which particles made the space points of the events that are measured.
 TRUTH = True
 if OWN_EVENTS:
-    found, TRUTH = own_sample("events")
-    config["events"]["n_events"] = len(found)
+    TRUTH = own_sample("events").truth
+    config["events"]["n_events"] = len(own_sample("events").files)
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
@@ -182,7 +177,7 @@ def sample_settings(sample):
     events = config["events"]
     if is_own(sample):
         section = "train" if sample == "train" else "events"
-        own = config[section] | {"n_events": len(own_sample(section)[0])}
+        own = config[section] | {"n_events": len(own_sample(section).files)}
         keys = ("source", "path", "skip", "n_events", own["source"])
         return {key: own[key] for key in keys if key in own}
     others = ("source", "path", "n_events", "chunk_size", "features")
@@ -200,8 +195,8 @@ def sized_sample(sample):
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
     if is_own(sample):
-        folder = "imported_train" if sample == "train" else "imported"
-        return [f"{RESULTS}/events/{folder}/events.json"]
+        section = "train" if sample == "train" else "events"
+        return [f"{own_folder(section)}/events.json"]
     size, n_events = config["events"]["chunk_size"], sized_sample(sample)["n_events"]
     return [
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"

@@ -27,7 +27,8 @@ rule import_events:
     input:
         lambda wildcards: own_paths("events"),
     output:
-        f"{RESULTS}/events/imported/events.json",
+        f"{own_folder('events')}/events.json",
+        f"{own_folder('events')}/source.json",
     log:
         f"{RESULTS}/logs/events/imported.log",
     benchmark:
@@ -40,7 +41,7 @@ rule import_events:
         runtime=30,
     params:
         settings=lambda wildcards: sample_settings("benchmark"),
-        plan=lambda wildcards: own_plan("events"),
+        plan=lambda wildcards: own_sample("events").plan,
         code=code_digest(IMPORT_CODE),
     message:
         f"Reading the events in {config['events'].get('path')}"
@@ -54,14 +55,15 @@ use rule import_events as import_training with:
         # No event may be in both. Others that are measured later train nothing anew.
         measured=ancient(manifests("benchmark")) if OWN_EVENTS else [],
     output:
-        f"{RESULTS}/events/imported_train/events.json",
+        f"{own_folder('train')}/events.json",
+        f"{own_folder('train')}/source.json",
     log:
         f"{RESULTS}/logs/events/imported_train.log",
     benchmark:
         f"{RESULTS}/benchmarks/events/imported_train.tsv"
     params:
         settings=lambda wildcards: sample_settings("train"),
-        plan=lambda wildcards: own_plan("train"),
+        plan=lambda wildcards: own_sample("train").plan,
         code=code_digest(IMPORT_CODE),
     message:
         f"Reading the events to train on in {config['train'].get('path')}"

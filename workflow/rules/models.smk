@@ -144,6 +144,12 @@ onstart:
         Path(config["pipeline"]["weights"]), config["pipeline"]
     ):
         print(f"warning: {warning}", file=sys.stderr)
+    if OWN_EVENTS and own_sample("events").gone:
+        print(
+            f"warning: events.path: {config['events']['path']} is not there any more; the "
+            f"{config['events']['n_events']} events that were read from it are used",
+            file=sys.stderr,
+        )
 
 
 rule export_network:

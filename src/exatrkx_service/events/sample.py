@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,25 @@ from exatrkx_service.events.manifest import read_manifests, read_sample, write_m
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import file_state, identify
+
+SOURCE_FILE = "source.json"  # beside the manifest of events that were taken in
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the events of a sample are from.
+
+    Attributes:
+        files: of each event by its number.
+        truth: whether the truth is known.
+        plan: see ``planned``.
+        gone: whether the folder is gone or empty: this is what was taken in.
+    """
+
+    files: Mapping[int, Sequence[Path]]
+    truth: bool
+    plan: str
+    gone: bool = False
 
 
 def own_files(settings: Mapping[str, Any]) -> tuple[dict[int, tuple[Path, ...]], bool]:
@@ -75,6 +96,41 @@ def planned(files: Mapping[int, Sequence[Path]], truth: bool) -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
+def look(settings: Mapping[str, Any], manifest: Path) -> Source:
+    """Looks at what there is to take in, or what was: a finished run needs its folder no more.
+
+    Args:
+        settings: as of ``own_files``.
+        manifest: of the events that were taken in, if they were.
+
+    Raises:
+        EventFormatError: as of ``own_files`` and ``planned``.
+    """
+    folder = Path(settings["path"]).expanduser()
+    # A disk that is not mounted leaves an empty one.
+    gone = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
+    if gone and (known := _recorded(manifest, settings)) is not None:
+        return known
+    files, truth = own_files(settings)
+    return Source(files, truth, planned(files, truth))
+
+
+def _recorded(manifest: Path, settings: Mapping[str, Any]) -> Source | None:
+    """What ``take_in`` wrote of where its events are from, if it was for these settings."""
+    try:
+        made = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+        source = json.loads(manifest.with_name(SOURCE_FILE).read_text(encoding="utf-8"))
+        files = {int(n): tuple(map(Path, paths)) for n, paths in source["files"].items()}
+        others = {key: value for key, value in made.items() if key != "n_events"}
+        if others == {key: settings.get(key) for key in others} and (
+            len(files) <= settings["n_events"]
+        ):
+            return Source(files, source["truth"], source["plan"], gone=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # as if there were none
+    return None
+
+
 def take_in(
     manifest: Path,
     settings: Mapping[str, Any],
@@ -85,7 +141,8 @@ def take_in(
     """Reads and checks events from elsewhere, and writes them and their manifest.
 
     Args:
-        manifest: its folder gets the events, and loses what it held.
+        manifest: its folder gets the events, and where they are from (``SOURCE_FILE``), and loses
+            what it held.
         settings: the section ``events`` or ``train`` of the configuration, as far as it is about
             them.
         code_sha256: digest of the code that does this.
@@ -119,6 +176,8 @@ def take_in(
             file.unlink()
     for event in events:
         write_imported(manifest.parent, event, truth=truth)
+    source = {"plan": plan, "truth": truth, "files": {n: [*map(str, f)] for n, f in files.items()}}
+    manifest.with_name(SOURCE_FILE).write_text(json.dumps(source, indent=1) + "\n")
     kinds = IMPORTED_FILES if truth else IMPORTED_FILES[-1:]
     write_manifest(manifest, dict(settings), files, code_sha256, kinds)
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,14 @@ from exatrkx_service.events.formats import FORMATS, open_events
 from exatrkx_service.events.imported import write_imported
 from exatrkx_service.events.manifest import read_manifests, read_sample, write_manifest
 from exatrkx_service.events.reader import read_event, read_space_points
-from exatrkx_service.events.sample import check_training, describe, own_files, planned, take_in
+from exatrkx_service.events.sample import (
+    check_training,
+    describe,
+    look,
+    own_files,
+    planned,
+    take_in,
+)
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import identify
 
@@ -225,6 +233,32 @@ def test_what_changes_after_the_run_was_planned_is_noticed(tmp_path, change):
     with pytest.raises(EventFormatError, match="mine: files came, went or changed since the run"):
         take_in(tmp_path / "events.json", settings, "c0de", before)
     assert not list(tmp_path.glob("event*"))
+
+
+def test_a_folder_that_is_gone_is_remembered_by_what_was_read_from_it(tmp_path):
+    settings, manifest = write(tmp_path / "mine", A, B), tmp_path / "out" / "events.json"
+    manifest.parent.mkdir()
+    there = look(settings, manifest)
+    assert not there.gone and there.plan == planned(*own_files(settings))
+    take(manifest, settings)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert look(settings, manifest) == replace(there, gone=True)
+    for others in (
+        {"n_events": 1},
+        {"features": {"scales": [1, 1, 1]}},
+        {"path": str(tmp_path / "other")},
+    ):
+        with pytest.raises(EventFormatError, match="no such folder; expected one with"):
+            look(settings | others, manifest)
+    (tmp_path / "mine").mkdir()
+    assert look(settings, manifest).gone
+    (tmp_path / "mine" / "notes.md").touch()
+    with pytest.raises(EventFormatError, match=r"found notes\.md"):
+        look(settings, manifest)
+    (tmp_path / "mine" / "notes.md").unlink()
+    (manifest.parent / "source.json").write_text("{")
+    with pytest.raises(EventFormatError, match="found nothing"):
+        look(settings, manifest)
 
 
 def test_files_of_others_stay(tmp_path):
