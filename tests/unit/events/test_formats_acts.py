@@ -28,11 +28,6 @@ from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write(tmp_path / "events", frames(SMALL))
-
-
 @settings(max_examples=25, deadline=None)
 @given(event=pixel_events())
 def test_an_event_is_the_same_in_each_layout(event: RawEvent):

@@ -32,11 +32,6 @@ from exatrkx_service.events.formats.acts import Acts
 from exatrkx_service.events.tables import EventFormatError
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write(tmp_path / "events", frames(SMALL))
-
-
 @pytest.mark.parametrize(
     ("missing", "named"),
     [
