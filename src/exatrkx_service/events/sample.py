@@ -106,13 +106,19 @@ def look(settings: Mapping[str, Any], manifest: Path) -> Source:
     Raises:
         EventFormatError: as of ``own_files`` and ``planned``.
     """
-    folder = Path(settings["path"]).expanduser()
-    # A disk that is not mounted leaves an empty one.
-    gone = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
-    if gone and (known := _recorded(manifest, settings)) is not None:
+    if _is_gone(Path(settings["path"]).expanduser()) and (known := _recorded(manifest, settings)):
         return known
     files, truth = own_files(settings)
     return Source(files, truth, planned(files, truth))
+
+
+def _is_gone(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())  # a disk that is not mounted leaves an empty one
+    except FileNotFoundError:
+        return True
+    except OSError:  # it is there, and the reader says what is wrong with it
+        return False
 
 
 def _recorded(manifest: Path, settings: Mapping[str, Any]) -> Source | None:

@@ -256,8 +256,13 @@ def test_a_folder_that_is_gone_is_remembered_by_what_was_read_from_it(tmp_path):
     with pytest.raises(EventFormatError, match=r"found notes\.md"):
         look(settings, manifest)
     (tmp_path / "mine" / "notes.md").unlink()
+    (tmp_path / "mine").rmdir()
+    (tmp_path / "mine").touch()
+    with pytest.raises(EventFormatError, match="mine: not a folder; expected one with"):
+        look(settings, manifest)
+    (tmp_path / "mine").unlink()
     (manifest.parent / "source.json").write_text("{")
-    with pytest.raises(EventFormatError, match="found nothing"):
+    with pytest.raises(EventFormatError, match="no such folder"):
         look(settings, manifest)
 
 
