@@ -43,6 +43,8 @@ TARGETS = {
     *(
         "plot_training",
         "export",
+        "compile_libraries",
+        "speed",
         "export_network",
         "export_repository",
         "reference",
@@ -184,6 +186,13 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: server.urls: missing key; server.launcher: external needs the server's "
             "addresses, such as urls: {grpc: node01:8001, http: node01:8000}"
         )
+    if server["launcher"] != "embedded":
+        if filled["pipeline"]["kernels"] == "compiled":
+            raise ConfigError(
+                f"{source}: pipeline.kernels: compiled: the torch of server.launcher: "
+                f"{server['launcher']} does not know our operators; expected auto or torch"
+            )
+        filled["pipeline"]["kernels"] = "torch"
     if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from exatrkx_service.compiled import kernel_library as find_kernels
 from exatrkx_service.options import NETWORKS
 from exatrkx_service.paths import network_file, replacement, weights_file
 
@@ -41,19 +42,27 @@ IMPORT_CODE = tuple(
     )
 )
 # What makes an exported network of weights:
-EXPORT_CODE = tuple(
-    f"models/{name}"
-    for name in (
-        "export.py",
-        "foreign.py",
-        "geometric.py",
-        "networks.py",
-        "features.py",
-        "weights.py",
-    )
+EXPORT_CODE = (
+    *(
+        f"models/{name}"
+        for name in (
+            *("export.py", "foreign.py", "fused.py", "geometric.py", "networks.py"),
+            *("features.py", "weights.py"),
+        )
+    ),
+    *("compiled.py", "pipeline/kernels"),
 )
 # What decides how a stage is run and timed, and what it finds:
-CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
+CODE = (
+    "options.py",
+    "environment.py",
+    "compiled.py",
+    "pipeline",
+    "client",
+    "serving",
+    "measure",
+    "tracking",
+)
 # The same for the CKF:
 CKF_CODE = ("baseline", "events")
 # What makes tables, figures and the report:
@@ -138,6 +147,7 @@ def network_identity(
     weights_sha256: str | None,
     filter_cut: float | None,
     model: Mapping[str, Any] | None = None,
+    kernel_library: str = "",
 ) -> dict[str, str]:
     """What an exported network is, as it stands in its file and in the server's configuration.
 
@@ -146,6 +156,7 @@ def network_identity(
         weights_sha256: of the file of its weights; None for geometric cuts.
         filter_cut: of the configuration; part of the filter alone.
         model: what takes the place of our network, see ``paths.replacement``.
+        kernel_library: see ``with_networks``.
     """
     identity = {"stage": stage}
     if weights_sha256 is not None:
@@ -154,6 +165,8 @@ def network_identity(
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
         identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
+    elif kernel_library and stage != "embedding":
+        identity["kernels"] = Path(kernel_library).parent.name
     return identity
 
 
@@ -161,15 +174,17 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     """The ``pipeline`` section of the configuration with the identity of each of its networks.
 
     Returns:
-        A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
-        the section names.
+        A copy with the keys ``networks``: per stage its ``network_identity``, from the weights that
+        the section names; and ``kernel_library``: the file of the operators that its stages use, as
+        text; empty for what torch and faiss have.
     """
+    kernels = find_kernels(pipeline.get("kernels", "torch"))
     networks = {}
     for stage in NETWORKS:
         file, cut = network_file(pipeline, stage), pipeline["filter_cut"]
-        digest = None if file is None else file_sha256(file)
-        networks[stage] = network_identity(stage, digest, cut, replacement(pipeline, stage))
-    return dict(pipeline) | {"networks": networks}
+        digest, model = None if file is None else file_sha256(file), replacement(pipeline, stage)
+        networks[stage] = network_identity(stage, digest, cut, model, kernels)
+    return dict(pipeline) | {"kernel_library": kernels, "networks": networks}
 
 
 def identify(

@@ -91,6 +91,8 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     server = config["server"]
     if server["launcher"] == "apptainer":
         _check_image(server["image"], root)
+    if "against" in config["speed"]:
+        _check_build(config["speed"]["against"], root)
     if "baseline" in config:
         _check_baseline(config["baseline"], config["results"], root)
 
@@ -160,6 +162,15 @@ def _check_image(image: str, root: Path) -> None:
             f"server.image: {image}: no such file; expected a container's file, or its name in a "
             "registry, such as nvcr.io/nvidia/tritonserver:24.10-py3"
         )
+
+
+def _check_build(against: str, root: Path) -> None:
+    for name in ("config/config.yaml", "model_repo", "src/exatrkx_service"):
+        if not (root / against / name).exists():
+            raise ConfigError(
+                f"speed.against: {against}: no {name} in it; expected another checkout of this "
+                "project, as `git worktree add ../before COMMIT` makes one"
+            )
 
 
 def _check_baseline(baseline: str, results: str, root: Path) -> None:

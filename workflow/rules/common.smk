@@ -11,6 +11,7 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
+from exatrkx_service.compiled import BACKEND, KERNELS
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
@@ -117,6 +118,7 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
+LIBRARY_SOURCES = [str(path) for path in (*BACKEND.files(), *KERNELS.files())]
 WEIGHTS = network_files(config["pipeline"])
 NETWORK_STATES = network_states(config["pipeline"], trained_here(config))
 # The cuts that a network depends on: a change of any other trains none anew.
@@ -320,6 +322,16 @@ def baseline_files(wildcards):
         f"baseline_{Path(name).stem}": f"{config['baseline']}/{name}"
         for name in COMPARED
     }
+
+
+def compared_builds(wildcards):
+    """What tells the build that `snakemake speed` compares this one with."""
+    if "against" not in config["speed"]:
+        raise WorkflowError(
+            "speed.against: missing key; expected the folder of another checkout, as in "
+            """`snakemake speed --config 'speed={"against": "../before"}'`"""
+        )
+    return {"other": f"{config['speed']['against']}/config/config.yaml"}
 
 
 def timings(option, kind="parquet"):

@@ -95,9 +95,33 @@ rule plot_training:
         "../scripts/plot_training.py"
 
 
+# Before all that runs a stage: it looks for these where they are kept.
+rule compile_libraries:
+    input:
+        LIBRARY_SOURCES,
+    output:
+        f"{MODEL_REPO}/backend.json",
+    log:
+        f"{RESULTS}/logs/export/libraries.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        backend=config["server"]["backend"],
+        kernels=config["pipeline"]["kernels"],
+    message:
+        "Compiling the operators and the native backend, where there is a C++ compiler"
+    script:
+        "../scripts/compile_libraries.py"
+
+
 rule model_card:
     input:
         weights=expand(rules.train_network.output.weights, stage=NETWORKS),
+        libraries=rules.compile_libraries.output,
         events=known_events,
         training=manifests("train") if OWN_TRAINING else [],
     output:
@@ -157,6 +181,7 @@ rule export_network:
         weights=lambda wildcards: (
             network_file(config["pipeline"], wildcards.stage) or []
         ),
+        libraries=rules.compile_libraries.output,
     output:
         f"{MODEL_REPO}/{{stage}}/1/model.pt",
     log:
@@ -175,6 +200,7 @@ rule export_network:
         ),
         model=lambda wildcards: replacement(config["pipeline"], wildcards.stage),
         network=lambda wildcards: NETWORK_STATES[wildcards.stage],
+        kernels=config["pipeline"]["kernels"],
         code=code_digest(EXPORT_CODE),
     message:
         "Exporting the {wildcards.stage} network"
@@ -186,6 +212,7 @@ rule export_repository:
     input:
         tracked=TRACKED_MODELS,
         weights=WEIGHTS,
+        libraries=rules.compile_libraries.output,
     output:
         [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
     log:
@@ -209,6 +236,7 @@ rule export_repository:
 rule export:
     input:
         rules.export_repository.output,
+        rules.compile_libraries.output,
         expand(rules.export_network.output, stage=NETWORKS),
     localrule: True
     message:

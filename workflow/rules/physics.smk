@@ -5,6 +5,7 @@ rule find_tracks:
     input:
         events=manifests("benchmark"),
         weights=method_weights,
+        libraries=rules.compile_libraries.output,
     output:
         **method_files("methods/{method}", "tracks", "times", "edges"),
     log:

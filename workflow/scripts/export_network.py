@@ -5,6 +5,7 @@ from exatrkx_service.jobs import logged
 with logged(snakemake.log[0]):
     from pathlib import Path
 
+    from exatrkx_service.compiled import kernel_library
     from exatrkx_service.models.export import export
 
     export(
@@ -13,4 +14,5 @@ with logged(snakemake.log[0]):
         Path(snakemake.output[0]),
         filter_cut=snakemake.params.filter_cut,
         model=snakemake.params.model,
+        kernel_library=kernel_library(snakemake.params.kernels),
     )

@@ -22,6 +22,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
     server = recorded(provenance, "job.server", lambda version: f"Triton {version}")
     if server == NOT_KNOWN and not needs_server:
         server = "none was needed"
+    networks = recorded(provenance, "job.networks")
     launcher = recorded(provenance, "config.server.launcher")
     # Of somebody else's server the machine is not known: what is known is that of its clients.
     of = ", of the clients" if launcher == "external" else ""
@@ -32,8 +33,10 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
         f"Cores{of}": recorded(provenance, "machine.cores"),
         f"GPU{of}": gpu,
         "Device": recorded(provenance, "job.device"),
+        "Kernels": recorded(provenance, "job.kernels"),
         "Server": server,
         "Server's launcher": launcher,
+        "Networks served by": networks,
         "Model instances": model_settings(provenance, "instances"),
     }
 

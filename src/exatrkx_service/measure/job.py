@@ -15,6 +15,7 @@ import pandas as pd
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
+from exatrkx_service.compiled import describe_kernels
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
@@ -70,7 +71,12 @@ class Measurement:
         self.backlog: Backlog | None = None
         self.crew: Crew | None = None
         self.began_s = 0.0
-        self.facts: dict[str, Any] = {"option": option.name, "server": None}
+        self.facts: dict[str, Any] = {
+            "option": option.name,
+            "server": None,
+            "networks": None,
+            "kernels": describe_kernels(self.pipeline["kernel_library"]),
+        }
 
     def start(self, stack: contextlib.ExitStack, work: Path, log: Path, largest: dict) -> None:
         """Starts the server, and makes the client's stages ready."""
@@ -113,7 +119,8 @@ class Measurement:
                 "be computed: switch it off there, or set server.response_cache: allow to measure "
                 "the cache"
             )
-        if server.journals and not server.native:
+        self.facts["networks"] = server.networks
+        if server.journals:
             self.facts["processes"] = check_processes(server.journals)
 
     def connect(self) -> Client | None:

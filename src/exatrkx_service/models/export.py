@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from exatrkx_service.identity import file_sha256, network_identity
 from exatrkx_service.models import foreign, geometric
-from exatrkx_service.models.features import NODE_FEATURES, node_features
+from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
+from exatrkx_service.models.fused import fuse
 from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network, read_metadata
 from exatrkx_service.paths import network_file, replacement
+from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, script_path
 
@@ -27,6 +29,7 @@ CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
 N_WARM_UP = 3  # TorchScript optimises itself in its first calls; later ones are compared, too
 
 
+MAX_FUSED = 1e-3  # difference of a score by rounding; 7e-5 for the networks that are shipped
 MAX_MEAN, MAX_RATIO = 2.0, 4.0  # of scaled features of the check events, whose own are 0 and 1
 
 
@@ -60,6 +63,7 @@ def export_all(
             files[stage],
             filter_cut=pipeline["filter_cut"],
             model=replacement(pipeline, stage),
+            kernel_library=pipeline.get("kernel_library", ""),
         )
     return files
 
@@ -71,6 +75,7 @@ def export(
     *,
     filter_cut: float | None = None,
     model: Mapping[str, Any] | None = None,
+    kernel_library: str = "",
 ) -> None:
     """Writes one network as frozen TorchScript, after comparing it with the eager network.
 
@@ -86,6 +91,7 @@ def export(
             the file, with the digest of the weights: see ``identity.network_identity``.
         model: how somebody else's network is used, see ``foreign.wrap``, or the geometric cuts,
             see ``geometric.build``; None for weights.
+        kernel_library: the operators that its layers are fused with, see ``fused``; none if empty.
 
     Raises:
         WeightsError: the weights file cannot be used.
@@ -107,12 +113,15 @@ def export(
             _check_scaling(network, weights_path)
         if stage == "filtering":
             network.cut = float(filter_cut)
+        if kernel_library:
+            kernels.load(kernel_library)
+            network = _fused(stage, network, weights_path)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(destination.name + ".partial")
     try:
         digest = None if weights_path is None else file_sha256(weights_path)
-        identity = network_identity(stage, digest, filter_cut, model)
+        identity = network_identity(stage, digest, filter_cut, model, kernel_library)
         torch.jit.save(
             torch.jit.freeze(torch.jit.script(network)),
             temporary,
@@ -137,6 +146,30 @@ def _check_scaling(network: nn.Module, weights_path: Path | str) -> None:
                 f"{mean:.3g} and standard deviation {std:.3g} after scaling, expected about 0 and "
                 "1: were the weights trained on another detector, or in other units than mm?"
             )
+
+
+@torch.inference_mode()
+def _fused(stage: str, network: nn.Module, weights_path: Path | str) -> nn.Module:
+    """The fused form of a network, after comparing it with the network on the check events."""
+    form = fuse(network)
+    for number, points in enumerate(read_check_events() if form is not network else ()):
+        inputs = _inputs(stage, points)
+        if stage == "gnn":
+            worst = (form(*inputs) - network(*inputs)).abs().max()
+        else:
+            # Edges whose score is next to the cut may fall on either side of it.
+            edges, kept = orient_edges(*inputs), form(*inputs)
+            scores = torch.sigmoid(network.logits(inputs[0], edges))
+            numbers = (pair[0] * len(points) + pair[1] for pair in (edges, kept))
+            other = torch.isin(*numbers) != (scores >= network.cut)
+            worst = (scores[other] - network.cut).abs().max() if other.any() else 0.0
+        if not worst <= MAX_FUSED:
+            raise ExportError(
+                f"{weights_path}: {stage} with fused layers differs from the network by "
+                f"{worst:.2g} in a score of check event {number}, expected at most {MAX_FUSED}; "
+                "pipeline.kernels: torch does without"
+            )
+    return form
 
 
 @torch.inference_mode()

@@ -47,16 +47,25 @@ def python_stub() -> Path:
     return stub
 
 
+def libraries() -> Path:
+    """Folder of the server's shared libraries, with its own, libtritonserver."""
+    return triton_folder().parents[1] / "nvidia_pytriton.libs"
+
+
 def library_path() -> str:
     """Where the stub finds its libraries: libpython may not be on the system's path."""
-    packages = triton_folder().parents[1]
-    return f"{packages / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR') or ''}"
+    return f"{libraries()}:{sysconfig.get_config_var('LIBDIR') or ''}"
 
 
-def prepare(work: Path) -> list[str]:
-    """Makes the backend folder in ``work``; gives the program and the arguments of its own."""
+def prepare(work: Path, native: Path | None) -> list[str]:
+    """Makes the backend folder in ``work``; gives the program and the arguments of its own.
+
+    Args:
+        work: the server's folder.
+        native: library of the native backend for the networks; None for the Python-based one.
+    """
     triton = triton_folder()
-    install_backends(triton, python_stub(), work / "backends")
+    install_backends(triton, python_stub(), work / "backends", native)
     return [str(triton / "bin" / "tritonserver"), f"--backend-directory={work / 'backends'}"]
 
 

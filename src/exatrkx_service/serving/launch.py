@@ -13,13 +13,15 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import FUSED, NETWORKS
 from exatrkx_service.pipeline import device as devices
-from exatrkx_service.serving import container, embedded, journal
+from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
+from exatrkx_service.serving import container, embedded, journal, native
 from exatrkx_service.serving.health import Health, ServerError, load_failure
 from exatrkx_service.serving.memory import check_room
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import prepare
+from exatrkx_service.serving.scripted import scripted_models
 from exatrkx_service.serving.server import (
     LOOPBACK,
     NotReady,
@@ -74,14 +76,29 @@ def launch(
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
+    own, scripted = NETWORKS, ()  # models that are served in the server's own process
+    library = None
+    if settings["launcher"] == "embedded":
+        choice = native.read_choice(model_repository)
+        networks = native.describe(choice)
+        if choice["backend"] == "native":
+            library = Path(choice["library"])
+            scripted = set(models).intersection(scripted_models(pipeline, device))
+            own = (*NETWORKS, *scripted)
+        else:
+            own = ()
     prepare(
-        model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
+        model_repository,
+        work / "models",
+        pipeline,
+        device=device,
+        instances=settings["instances"],
+        scripted=scripted,
     )
     variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
     if settings["launcher"] == "embedded":
-        program = embedded.prepare(work)
+        program = embedded.prepare(work, library)
         environment = embedded.environment(variables)
-        native: tuple[str, ...] = ()
     else:
         program = container.prepare(
             settings["launcher"],
@@ -92,9 +109,10 @@ def launch(
             variables=variables,
         )
         environment = cleaned(os.environ)
-        native = NETWORKS  # served by LibTorch, in the server's own process
+        networks = "LibTorch backend of the container"
+    _check_networks(model_repository, [m for m in models if m in own and m in NETWORKS], pipeline)
     if largest:
-        python = [model for model in models if model not in native]
+        python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
     ports = settings.get("ports") or free_ports(address)
     check_free(ports, address)
@@ -122,10 +140,22 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=native,
+                native=tuple(model for model in own if model != FUSED),  # which takes notes
+                networks=networks,
                 token=token,
             )
         )
+
+
+def _check_networks(
+    model_repository: Path, models: Sequence[str], pipeline: Mapping[str, Any]
+) -> None:
+    """Raises ServerError if a network is not the one that is expected; Python models look alone."""
+    for model in models:
+        try:
+            check_network(script_path(model_repository, model), pipeline["networks"][model])
+        except ModelFileError as error:
+            raise ServerError(str(error)) from None
 
 
 def _check_work_folder(work: Path) -> None:

@@ -130,6 +130,8 @@ def launch_on_other_node(
             machine=endpoint["machine"],
             trace=work / "trace.json",
             journals=work / "journals",
+            native=tuple(endpoint["native"]),
+            networks=endpoint["networks"],
             token=endpoint["token"],
             same_clock=False,
         )

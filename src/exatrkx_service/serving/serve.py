@@ -67,6 +67,8 @@ def serve(order: dict[str, Any], over: threading.Event) -> None:
                 "ports": {name: int(url.rpartition(":")[2]) for name, url in ports.items()},
                 "token": token,
                 "version": server.version,
+                "native": server.native,
+                "networks": server.networks,
                 "machine": describe_machine(),
             },
         )

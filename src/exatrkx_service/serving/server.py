@@ -49,7 +49,9 @@ class Server:
         trace: file with the time stamps of each request; complete once the server has ended.
             None where it can't be had.
         journals: folder with the notes of the served models; likewise.
-        native: stages that the server's own backend computes, without a model that takes notes.
+        native: stages that a backend computes in the server's own process, without a model that
+            takes notes.
+        networks: what serves the networks, in words; None if not known.
         token: what its clients must know; empty for all.
         same_clock: whether the time stamps of the trace are on the clients' clock.
         machine: where it runs: that of the clients, or a description.
@@ -64,6 +66,7 @@ class Server:
     trace: Path | None = None
     journals: Path | None = None
     native: tuple[str, ...] = ()
+    networks: str | None = None
     token: str = ""
     same_clock: bool = True
     machine: Any = "that of the clients"

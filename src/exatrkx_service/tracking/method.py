@@ -117,7 +117,10 @@ def check_origin(
     Raises:
         IdentityError: names the file and what differs.
     """
-    networks = with_networks(settings)["networks"] if "weights" in settings else None
+    networks = None
+    if "weights" in settings:
+        # Whatever computes them: that is compared where they are run.
+        networks = with_networks({**settings, "kernels": "torch"})["networks"]
     for file in files.values():
         found = attributes_of(file)
         inputs = found.get(INPUTS, {})

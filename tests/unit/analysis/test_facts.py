@@ -11,7 +11,13 @@ def record(**changes):
         "git_commit": "0123abc",
         "machine": {"cpu": "Xeon", "cores": 2, "gpu": None},
         "config": {"server": {"launcher": "embedded"}},
-        "job": {"began": "2026-11-25T10:00:00+00:00", "device": "cpu", "server": "2.51.0"},
+        "job": {
+            "began": "2026-11-25T10:00:00+00:00",
+            "device": "cpu",
+            "server": "2.51.0",
+            "networks": "native",
+            "kernels": "torch",
+        },
     } | changes
 
 
@@ -28,8 +34,10 @@ def test_facts_are_as_recorded():
         "Cores": "2",
         "GPU": "none found",
         "Device": "cpu",
+        "Kernels": "torch",
         "Server": "Triton 2.51.0",
         "Server's launcher": "embedded",
+        "Networks served by": "native",
         "Model instances": NOT_KNOWN,
     }
 
