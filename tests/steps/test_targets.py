@@ -125,6 +125,7 @@ def trained(make_checkout):
         checkout.touch(f"results/model_repo/{stage}/1/model.pt")
     for path in (checkout.folder / "model_repo").glob("*/**/*.*"):
         checkout.touch(f"results/{path.relative_to(checkout.folder)}")
+    checkout.touch("results/model_repo/backend.json")
     for name in ("MODEL_CARD.md", "model_card.json", "working_point.yaml", "cuts.csv"):
         checkout.touch(f"results/models/{name}")
     for figure in ("learning_curves", "efficiency_vs_cut"):
