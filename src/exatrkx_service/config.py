@@ -50,6 +50,7 @@ TARGETS = {
         "export_repository",
         "reference",
         "import_events",
+        "import_training",
         "describe_sample",
         "measure",
         "measure_capacity",
@@ -141,19 +142,21 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     _fill(filled, schema)
     # Once more, for the order of the keys with those that were filled in.
     filled = _normalised(filled, schema)
-    if filled["events"]["seed"] == filled["train"]["seed"]:
+    generated = [filled[name]["source"] == "generate" for name in ("events", "train")]
+    if all(generated) and filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
-    events = filled["events"]
-    if (events["source"] == "generate") == ("path" in events):
-        expected = (
-            "expected none, or another events.source than generate"
-            if "path" in events
-            else f"missing key; events.source: {events['source']} needs the folder of the events"
-        )
-        raise ConfigError(f"{source}: events.path: {expected}")
+    for name, is_generated in zip(("events", "train"), generated, strict=True):
+        if is_generated == ("path" in filled[name]):
+            expected = (
+                f"expected none, or another {name}.source than generate"
+                if is_generated
+                else f"missing key; {name}.source: {filled[name]['source']} needs the folder of "
+                "the events"
+            )
+            raise ConfigError(f"{source}: {name}.path: {expected}")
     pipelines = {"pipeline": filled["pipeline"]}
     pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
     for key, pipeline in pipelines.items():
@@ -164,6 +167,13 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                     f"{source}: {key}.models.{stage}.scales: found {n_scales}, expected as many "
                     f"as there are features ({n_features})"
                 )
+        merged = filled["pipeline"] | pipeline
+        both = merged.get("models", {}).keys() & merged.get("geometric", {}).keys()
+        if both:
+            raise ConfigError(
+                f"{source}: {key}.geometric.{min(both)}: models.{min(both)} is there as well; "
+                "expected one of them"
+            )
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:

@@ -15,7 +15,7 @@ from typing import Any
 
 from exatrkx_service.compiled import kernel_library as find_kernels
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import finder_files, network_file
+from exatrkx_service.paths import finder_files, network_file, replacement, weights_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -48,8 +48,8 @@ EXPORT_CODE = (
     *(
         f"models/{name}"
         for name in (
-            *("export.py", "foreign.py", "fused.py", "networks.py", "features.py"),
-            "weights.py",
+            *("export.py", "foreign.py", "fused.py", "geometric.py", "networks.py"),
+            *("features.py", "weights.py"),
         )
     ),
     *("compiled.py", "pipeline/kernels"),
@@ -73,6 +73,10 @@ FINDER_CODE = (
 # What makes tables, figures and the report:
 ANALYSIS_CODE = ("analysis",)
 
+# A file up to this size is known by its content in each process that plans; of a larger one, which
+# somebody's network may be, reading would take longer than planning. [bytes]
+READ_WHOLE = 2**26
+
 # Keys of a table's attributes (``pandas.DataFrame.attrs``), which its Parquet file keeps.
 INPUTS, OUTPUTS, SETTINGS = "inputs", "outputs", "settings"
 
@@ -85,6 +89,43 @@ def file_sha256(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_state(path: Path | str) -> tuple[int, ...]:
+    """What changes when a file is replaced, without reading it: size, place and times.
+
+    A file that was put in the place of another can be older, and as large.
+
+    Raises:
+        OSError: there is none.
+    """
+    state = Path(path).stat()
+    return (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def network_states(pipeline: Mapping[str, Any], trained: str) -> dict[str, str | None]:
+    """What tells the files of a configuration's networks from others that are put in their place.
+
+    For parameters of rules: by itself Snakemake looks at times alone.
+
+    Args:
+        pipeline: the section ``pipeline``.
+        trained: the folder of the networks that this workflow trains.
+
+    Returns:
+        By stage; see ``READ_WHOLE``. None where there is no file, and for those trained here:
+        Snakemake knows when it makes them, and keeps the parameters from before it did.
+    """
+    states: dict[str, str | None] = {}
+    for stage in NETWORKS:
+        file = network_file(pipeline, stage)
+        if file is None or Path(file) == Path(weights_file(trained, stage)):
+            states[stage] = None
+            continue
+        path = Path(file)
+        small = path.stat().st_size <= READ_WHOLE
+        states[stage] = file_sha256(path) if small else repr(file_state(path))
+    return states
 
 
 def code_digest(parts: Collection[str]) -> str:
@@ -108,7 +149,7 @@ def _files(path: Path) -> Iterable[Path]:
 
 def network_identity(
     stage: str,
-    weights_sha256: str,
+    weights_sha256: str | None,
     filter_cut: float | None,
     model: Mapping[str, Any] | None = None,
     kernel_library: str = "",
@@ -117,12 +158,14 @@ def network_identity(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_sha256: of the file of its weights.
+        weights_sha256: of the file of its weights; None for geometric cuts.
         filter_cut: of the configuration; part of the filter alone.
-        model: how somebody else's network is used, see ``models.foreign.wrap``.
+        model: what takes the place of our network, see ``paths.replacement``.
         kernel_library: see ``with_networks``.
     """
-    identity = {"stage": stage, "weights_sha256": weights_sha256}
+    identity = {"stage": stage}
+    if weights_sha256 is not None:
+        identity["weights_sha256"] = weights_sha256
     if stage == "filtering":
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
@@ -140,17 +183,13 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
         the section names; and ``kernel_library``: the file of the operators that its stages use, as
         text; empty for what torch and faiss have.
     """
-    cut, models = pipeline["filter_cut"], pipeline.get("models", {})
     kernels = find_kernels(pipeline.get("kernels", "torch"))
-    return dict(pipeline) | {
-        "kernel_library": kernels,
-        "networks": {
-            stage: network_identity(
-                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage), kernels
-            )
-            for stage in NETWORKS
-        },
-    }
+    networks = {}
+    for stage in NETWORKS:
+        file, cut = network_file(pipeline, stage), pipeline["filter_cut"]
+        digest, model = None if file is None else file_sha256(file), replacement(pipeline, stage)
+        networks[stage] = network_identity(stage, digest, cut, model, kernels)
+    return dict(pipeline) | {"kernel_library": kernels, "networks": networks}
 
 
 def with_files(method: Mapping[str, Any]) -> dict[str, Any]:

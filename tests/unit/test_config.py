@@ -58,9 +58,12 @@ def test_the_default_is_valid_and_complete(config):
     assert load_config(config, "config.yaml") == config
 
 
+OPTIONAL = ("pipeline.models.", "pipeline.geometric.")
+
+
 def test_the_schema_and_the_default_have_the_same_values(config):
     for key in LEAVES:
-        if "default" in RULES[key] and not key.startswith("pipeline.models."):
+        if "default" in RULES[key] and not key.startswith(OPTIONAL):
             assert get(config, key) == RULES[key]["default"], key
 
 
@@ -230,6 +233,8 @@ def test_an_overlay_adds_an_option(config):
         ("pipeline.walk_cut", 1.5, "pipeline.walk_cut: found 1.5, expected at least 0 and at most"),
         ("events.hnl", None, "events.hnl: found None, expected a mapping of keys to values"),
         ("train.seed", 20231, "train.seed: 20231 is events.seed too; expected another"),
+        ("train.source", "trackml", "train.path: missing key; train.source: trackml needs the fol"),
+        ("train.path", "mine", "train.path: expected none, or another train.source than generate"),
         ("train.networks.gnn.hiden", 8, "train.networks.gnn.hiden: unknown key; did you mean hid"),
         ("train.epochs.gnn", -1, "train.epochs.gnn: found -1, expected at least 1"),
         ("measure.concurrency", [], "measure.concurrency: found [], expected a list of one or"),
@@ -430,10 +435,18 @@ def test_the_readme_has_the_table_of_the_schema(root):
     assert reference_table() in (root / "config" / "README.md").read_text()
 
 
+RULE = re.compile(r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:", re.MULTILINE)
+
+
 def test_no_rule_can_be_the_name_of_an_option(root):
     files = [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]
-    rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
+    rules = {name for file in files for name in RULE.findall(file.read_text())}
     assert rules == TARGETS
+
+
+def test_seeds_differ_where_both_samples_are_generated(config):
+    config["train"] |= {"seed": 20231, "source": "acts", "path": "mine"}
+    assert load_config(config, "mine")["train"]["seed"] == 20231
 
 
 def test_a_rate_lasts_no_longer_than_it_may(config):
@@ -442,3 +455,20 @@ def test_a_rate_lasts_no_longer_than_it_may(config):
     )
     assert load_config(put(config, "load.seconds", 60), "mine")["load"]["rates"] == []
     assert message(put(config, "load.rates", [0])).startswith("load.rates[0]: found 0, expected ")
+
+
+def test_geometric_cuts_have_defaults_and_take_the_place_of_one_network_each(config):
+    config["pipeline"]["geometric"] = {"embedding": {"phi": 0.3}}
+    config["physics"]["methods"] = {"new": {"geometric": {"filtering": {}}}}
+    loaded = load_config(config, "mine")
+    geometric = {"embedding": {"phi": 0.3, "eta": 0.7, "log_distance": 1.2}}
+    assert loaded["pipeline"]["geometric"] == geometric
+    cuts = {"phi_slope_max": 0.01, "z0_max": 1000}
+    assert loaded["physics"]["methods"]["new"] == {"geometric": {"filtering": cuts}}
+    config["pipeline"]["models"] = {"filtering": {"file": "theirs.pt"}}
+    assert message(config) == (
+        "physics.methods.new.geometric.filtering: models.filtering is there as well; expected one "
+        "of them"
+    )
+    config["pipeline"]["geometric"]["gnn"] = {}
+    assert message(config).startswith("pipeline.geometric.gnn: unknown key; expected one of emb")

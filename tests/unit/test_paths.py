@@ -1,3 +1,4 @@
+import copy
 import subprocess
 
 import pytest
@@ -85,12 +86,14 @@ def test_networks_that_are_not_there_are_named_with_what_makes_them(
 def test_events_are_not_read_where_they_are_written(checkout, config, source, path, good):
     (checkout / "results").mkdir()
     (checkout / "link").symlink_to("results")
-    events = {"source": source, "path": path}
-    if good:
-        check(checkout, config, events=events)
-    else:
-        text = message(checkout, config, events=events)
-        assert text.startswith(f"events.path: {path}: the events that are read would lie among")
+    for section, folder in (("events", "imported"), ("train", "imported_train")):
+        place = path.replace("imported", folder)
+        changes = {section: {"source": source, "path": place}}
+        if good:
+            check(checkout, copy.deepcopy(config), **changes)
+        else:
+            text = message(checkout, copy.deepcopy(config), **changes)
+            assert text.startswith(f"{section}.path: {place}: the events that are read would lie")
 
 
 def test_networks_of_others_are_there(checkout, config):
@@ -108,6 +111,15 @@ def test_networks_of_others_are_there(checkout, config):
         (checkout / "two" / f"{name}.safetensors").touch()
     # What is replaced need not be in the folder.
     check(checkout, config, pipeline={"weights": "two", "models": models})
+
+
+def test_networks_in_whose_place_there_are_cuts_need_not_be_there(checkout, config):
+    (checkout / "one").mkdir()
+    (checkout / "one" / "gnn.safetensors").touch()
+    cuts = {"embedding": {}, "filtering": {}}
+    check(checkout, copy.deepcopy(config), pipeline={"weights": "one", "geometric": cuts})
+    text = message(checkout, config, pipeline={"weights": "one", "geometric": {"embedding": {}}})
+    assert text.startswith("pipeline.weights: one/filtering.safetensors: no such file; expected")
 
 
 def test_networks_that_the_workflow_trains_need_not_be_there(checkout, config):

@@ -1,5 +1,6 @@
 # Configuration, names and helpers that all rules share.
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -20,11 +21,19 @@ from exatrkx_service.identity import (
     IMPORT_CODE,
     LIBRARY_CODE,
     code_digest,
+    network_states,
     with_files,
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import COMPARED, check_paths, network_file, trained_here
+from exatrkx_service.paths import (
+    COMPARED,
+    check_paths,
+    network_file,
+    network_files,
+    replacement,
+    trained_here,
+)
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -41,20 +50,60 @@ try:
     check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-# The files of events from elsewhere, and whether it is known which particles made their space points.
-OWN_FILES, OWN_PLAN, TRUTH = [], "", True
-if OWN_EVENTS := config["events"]["source"] != "generate":
-    from exatrkx_service.events.sample import own_files, planned
+OWN_EVENTS, OWN_TRAINING = (
+    config[section]["source"] != "generate" for section in ("events", "train")
+)
+
+
+def refuse(why):
+    """Ends the run with one line. Of an exception in a rule's function Snakemake shows a traceback."""
+    raise SystemExit(f"error: {why}")
+
+
+def own_folder(section):
+    """The folder that events from elsewhere are taken in to."""
+    name = "imported_train" if section == "train" else "imported"
+    return f"{config['results']}/events/{name}"
+
+
+@functools.cache
+def own_sample(section):
+    """Where the events from elsewhere are from that a section names, see `events.sample.Source`.
+    Those to train on are looked for only on request."""
+    from exatrkx_service.events.sample import check_training, look
     from exatrkx_service.events.tables import EventFormatError
 
     try:
-        found, TRUTH = own_files(config["events"])
-        OWN_PLAN = planned(found, TRUTH)
-        config["events"]["n_events"] = len(found)
-        config = load_config(config, source=f"{len(found)} events in events.path")
+        source = look(config[section], Path(own_folder(section), "events.json"))
+        n_events = len(source.files)
+        load_config(
+            config | {section: config[section] | {"n_events": n_events}},
+            source=f"{n_events} events in {section}.path",
+        )
+        if section == "train" and OWN_EVENTS:
+            measured = own_sample("events").files
+            check_training(config["train"], source.files, config["events"], measured)
     except (EventFormatError, ConfigError) as error:
-        raise WorkflowError(str(error)) from None
-    OWN_FILES = sorted({str(path) for files in found.values() for path in files})
+        refuse(error)
+    if section == "train" and not source.truth:
+        refuse(
+            f"train.path: {config['train']['path']}: no files that say which particles made the "
+            "space points, from which networks learn"
+        )
+    return source
+
+
+def own_paths(section):
+    """The files of these events, each once."""
+    files = own_sample(section).files.values()
+    return sorted({str(path) for paths in files for path in paths})
+
+
+# Whether it is known which particles made the space points of the events that are measured.
+TRUTH = True
+if OWN_EVENTS:
+    TRUTH = own_sample("events").truth
+    config["events"]["n_events"] = len(own_sample("events").files)
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
@@ -70,7 +119,8 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
-WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
+WEIGHTS = network_files(config["pipeline"])
+NETWORK_STATES = network_states(config["pipeline"], trained_here(config))
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
     "embedding": ("radius", "k_max"),
@@ -140,16 +190,18 @@ wildcard_constraints:
 
 
 def is_own(sample):
-    """Whether a sample's events are from elsewhere; networks are trained on generated ones."""
-    return OWN_EVENTS and sample == "benchmark"
+    """Whether a sample's events are from elsewhere."""
+    return OWN_TRAINING if sample == "train" else OWN_EVENTS
 
 
 def sample_settings(sample):
     """What decides on the events of a sample; of generated ones their number does not."""
     events = config["events"]
     if is_own(sample):
-        keys = ("source", "path", "n_events", events["source"])
-        return {key: events[key] for key in keys if key in events}
+        section = "train" if sample == "train" else "events"
+        own = config[section] | {"n_events": len(own_sample(section).files)}
+        keys = ("source", "path", "skip", "n_events", own["source"])
+        return {key: own[key] for key in keys if key in own}
     others = ("source", "path", "n_events", "chunk_size", "features")
     settings = {key: value for key, value in events.items() if key not in others}
     return settings | ({"seed": config["train"]["seed"]} if sample == "train" else {})
@@ -158,13 +210,15 @@ def sample_settings(sample):
 def sized_sample(sample):
     """What decides on the events of a sample, and how many there are."""
     section = config["train" if sample == "train" else "events"]
-    return sample_settings(sample) | {"n_events": section["n_events"]}
+    settings = sample_settings(sample)
+    return settings | {"n_events": settings.get("n_events", section["n_events"])}
 
 
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
     if is_own(sample):
-        return [f"{RESULTS}/events/imported/events.json"]
+        section = "train" if sample == "train" else "events"
+        return [f"{own_folder(section)}/events.json"]
     size, n_events = config["events"]["chunk_size"], sized_sample(sample)["n_events"]
     return [
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
@@ -208,15 +262,30 @@ METHOD_SETTINGS = {
 }
 
 
+# The networks of all of them, each once.
+ALL_WEIGHTS = sorted(
+    {
+        file
+        for name, settings in METHOD_SETTINGS.items()
+        if name not in FINDERS
+        for file in network_files(settings)
+    }
+)
+
+
 def method_pipeline(wildcards):
     """The section `pipeline` of a track finder of `physics.methods`."""
     return METHOD_SETTINGS[wildcards.method]
 
 
+def method_networks(wildcards):
+    """What tells the networks of a track finder of `physics.methods` from others."""
+    return network_states(method_pipeline(wildcards), trained_here(config))
+
+
 def method_weights(wildcards):
     """The trained networks of a track finder of `physics.methods`."""
-    pipeline = method_pipeline(wildcards)
-    return [network_file(pipeline, stage) for stage in NETWORKS]
+    return network_files(method_pipeline(wildcards))
 
 
 def trained_networks(wildcards):
@@ -224,11 +293,6 @@ def trained_networks(wildcards):
     return {"models": f"{RESULTS}/models", "figures": config["pipeline"]["weights"]}[
         wildcards.folder
     ]
-
-
-def refuse(text):
-    """Ends Snakemake with one line; around an exception of an input function it prints where that was raised."""
-    sys.exit(f"error: {text}")
 
 
 def ckf_files(wildcards):
@@ -288,7 +352,7 @@ def baseline_files(wildcards):
 def compared_builds(wildcards):
     """What tells the build that `snakemake speed` compares this one with."""
     if "against" not in config["speed"]:
-        raise WorkflowError(
+        refuse(
             "speed.against: missing key; expected the folder of another checkout, as in "
             """`snakemake speed --config 'speed={"against": "../before"}'`"""
         )
@@ -336,9 +400,10 @@ def stage_settings(wildcards):
     """What one network depends on of the section `train`."""
     train, stage = config["train"], wildcards.stage
     shared = ("seed", "validation_fraction", "patience")
-    return {key: train[key] for key in shared} | {
+    settings = {key: train[key] for key in shared} | {
         "network": train["networks"][stage],
         "epochs": train["epochs"][stage],
         "learning_rate": train["learning_rate"][stage],
         "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
     }
+    return settings | ({"sample": train["source"]} if OWN_TRAINING else {})

@@ -122,6 +122,7 @@ rule model_card:
         weights=expand(rules.train_network.output.weights, stage=NETWORKS),
         libraries=rules.compile_libraries.output,
         events=known_events,
+        training=manifests("train") if OWN_TRAINING else [],
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
     log:
@@ -135,8 +136,13 @@ rule model_card:
         runtime=30,
     params:
         **config["analysis"],
-        pipeline=config["pipeline"],
-        training=sized_sample("train"),
+        # Of the networks that were trained, not of those that take their place.
+        pipeline={
+            key: value
+            for key, value in config["pipeline"].items()
+            if key not in ("models", "geometric")
+        },
+        training=lambda wildcards: sized_sample("train"),
         evaluation=sized_sample("benchmark"),
     message:
         "Measuring the trained networks on the benchmark's events"
@@ -161,11 +167,19 @@ onstart:
         Path(config["pipeline"]["weights"]), config["pipeline"]
     ):
         print(f"warning: {warning}", file=sys.stderr)
+    if OWN_EVENTS and own_sample("events").gone:
+        print(
+            f"warning: events.path: {config['events']['path']} is not there any more; the "
+            f"{config['events']['n_events']} events that were read from it are used",
+            file=sys.stderr,
+        )
 
 
 rule export_network:
     input:
-        weights=lambda wildcards: WEIGHTS[wildcards.stage],
+        weights=lambda wildcards: (
+            network_file(config["pipeline"], wildcards.stage) or []
+        ),
         libraries=rules.compile_libraries.output,
     output:
         f"{MODEL_REPO}/{{stage}}/1/model.pt",
@@ -183,9 +197,8 @@ rule export_network:
             if wildcards.stage == "filtering"
             else None
         ),
-        model=lambda wildcards: config["pipeline"]
-        .get("models", {})
-        .get(wildcards.stage),
+        model=lambda wildcards: replacement(config["pipeline"], wildcards.stage),
+        network=lambda wildcards: NETWORK_STATES[wildcards.stage],
         kernels=config["pipeline"]["kernels"],
         code=code_digest(EXPORT_CODE),
     message:
@@ -197,7 +210,7 @@ rule export_network:
 rule export_repository:
     input:
         tracked=TRACKED_MODELS,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
         libraries=rules.compile_libraries.output,
     output:
         [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
@@ -211,6 +224,7 @@ rule export_repository:
         runtime=10,
     params:
         pipeline=config["pipeline"],
+        networks=NETWORK_STATES,
         repository=lambda wildcards, output: os.path.commonpath(output),
     message:
         "Putting the settings into the model repository"

@@ -65,6 +65,7 @@ rule measure_coverage:
             "measure": config["measure"]
             | {"concurrency": config["coverage"]["concurrency"], "rounds": 1},
         },
+        networks=NETWORK_STATES,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:

@@ -10,7 +10,7 @@ with logged(snakemake.log[0]):
 
     export(
         snakemake.wildcards.stage,
-        Path(snakemake.input.weights),
+        snakemake.input.get("weights") or None,
         Path(snakemake.output[0]),
         filter_cut=snakemake.params.filter_cut,
         model=snakemake.params.model,

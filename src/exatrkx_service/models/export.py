@@ -14,12 +14,12 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from exatrkx_service.identity import file_sha256, network_identity
-from exatrkx_service.models import foreign
+from exatrkx_service.models import foreign, geometric
 from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
 from exatrkx_service.models.fused import fuse
 from exatrkx_service.models.networks import NETWORKS
-from exatrkx_service.models.weights import load_network
-from exatrkx_service.paths import network_file
+from exatrkx_service.models.weights import load_network, read_metadata
+from exatrkx_service.paths import network_file, replacement
 from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, script_path
@@ -45,8 +45,8 @@ def export_all(
     Args:
         weights_dir: folder with ``<stage>.safetensors``.
         model_repo: folder in which ``<stage>/1/model.pt`` is written.
-        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut`` and
-            ``models``, networks in the place of those of the folder.
+        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut``, and for
+            ``models`` and ``geometric``, which take the place of networks of the folder.
 
     Returns:
         The files written, by stage.
@@ -54,23 +54,23 @@ def export_all(
     Raises:
         WeightsError, ModelError, ExportError: as of ``export``.
     """
-    files, models = {}, pipeline_config.get("models", {})
+    files, pipeline = {}, {**pipeline_config, "weights": weights_dir}
     for stage in NETWORKS:
         files[stage] = script_path(model_repo, stage)
         export(
             stage,
-            Path(network_file({**pipeline_config, "weights": weights_dir}, stage)),
+            network_file(pipeline, stage),
             files[stage],
-            filter_cut=pipeline_config["filter_cut"],
-            model=models.get(stage),
-            kernel_library=pipeline_config.get("kernel_library", ""),
+            filter_cut=pipeline["filter_cut"],
+            model=replacement(pipeline, stage),
+            kernel_library=pipeline.get("kernel_library", ""),
         )
     return files
 
 
 def export(
     stage: str,
-    weights_path: Path,
+    weights_path: Path | str | None,
     destination: Path,
     *,
     filter_cut: float | None = None,
@@ -84,11 +84,13 @@ def export(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_path: the weights (safetensors), or somebody else's TorchScript.
+        weights_path: the weights (safetensors), or somebody else's TorchScript; None for geometric
+            cuts.
         destination: the TorchScript file; complete or not there.
         filter_cut: score below which the filter drops an edge; for ``filtering`` alone. It lies in
             the file, with the digest of the weights: see ``identity.network_identity``.
-        model: how somebody else's network is used, see ``foreign.wrap``; None for weights.
+        model: how somebody else's network is used, see ``foreign.wrap``, or the geometric cuts,
+            see ``geometric.build``; None for weights.
         kernel_library: the operators that its layers are fused with, see ``fused``; none if empty.
 
     Raises:
@@ -97,12 +99,18 @@ def export(
         ExportError: the network's feature scaling is not that of this detector's space points in
             mm, or the exported network's output differs from the eager one's.
     """
-    if model is not None:
+    name = f"pipeline.geometric.{stage}" if weights_path is None else weights_path
+    if weights_path is None:
+        network = geometric.build(stage, model, filter_cut)
+    elif model is not None:
         largest = max(read_check_events(), key=len)
-        network = foreign.wrap(stage, weights_path, model, _inputs(stage, largest), filter_cut)
+        example = _inputs(stage, largest)
+        network = foreign.wrap(stage, Path(weights_path), model, example, filter_cut)
     else:
         network = load_network(weights_path, stage)
-        _check_scaling(network, weights_path)
+        # Those trained on events from elsewhere may be of any detector.
+        if "sample" not in read_metadata(weights_path, stage):
+            _check_scaling(network, weights_path)
         if stage == "filtering":
             network.cut = float(filter_cut)
         if kernel_library:
@@ -112,21 +120,21 @@ def export(
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(destination.name + ".partial")
     try:
-        sha256 = file_sha256(weights_path)
-        identity = network_identity(stage, sha256, filter_cut, model, kernel_library)
+        digest = None if weights_path is None else file_sha256(weights_path)
+        identity = network_identity(stage, digest, filter_cut, model, kernel_library)
         torch.jit.save(
             torch.jit.freeze(torch.jit.script(network)),
             temporary,
             _extra_files={IDENTITY: json.dumps(identity)},
         )
-        _compare(stage, network, torch.jit.load(temporary), weights_path)
+        _compare(stage, network, torch.jit.load(temporary), name)
         temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @torch.inference_mode()
-def _check_scaling(network: nn.Module, weights_path: Path) -> None:
+def _check_scaling(network: nn.Module, weights_path: Path | str) -> None:
     """The check events must look, after the network's scaling, like those it was trained on."""
     features = torch.cat([node_features(torch.from_numpy(p)) for p in read_check_events()])
     scaled = network.scale_nodes(features)
@@ -141,7 +149,7 @@ def _check_scaling(network: nn.Module, weights_path: Path) -> None:
 
 
 @torch.inference_mode()
-def _fused(stage: str, network: nn.Module, weights_path: Path) -> nn.Module:
+def _fused(stage: str, network: nn.Module, weights_path: Path | str) -> nn.Module:
     """The fused form of a network, after comparing it with the network on the check events."""
     form = fuse(network)
     for number, points in enumerate(read_check_events() if form is not network else ()):
@@ -165,14 +173,14 @@ def _fused(stage: str, network: nn.Module, weights_path: Path) -> nn.Module:
 
 
 @torch.inference_mode()
-def _compare(stage: str, eager: nn.Module, scripted: nn.Module, weights_path: Path) -> None:
+def _compare(stage: str, eager: nn.Module, scripted: nn.Module, name: Path | str) -> None:
     for number, points in enumerate([*read_check_events(), np.empty((0, 3), np.float32)]):
         inputs = _inputs(stage, points)
         expected = eager(*inputs)
         for _ in range(N_WARM_UP):
             if not torch.equal(scripted(*inputs), expected):
                 raise ExportError(
-                    f"{weights_path}: TorchScript of {stage} differs from the eager network on "
+                    f"{name}: TorchScript of {stage} differs from the eager network on "
                     f"check event {number} ({len(points)} space points); expected identical bits"
                 )
 

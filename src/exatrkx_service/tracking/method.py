@@ -12,7 +12,7 @@ from pandas.api.types import is_integer_dtype
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
-from exatrkx_service.identity import INPUTS, SETTINGS
+from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same, with_networks
 from exatrkx_service.tracking.edges import EDGE_STAGES
 
 COLUMNS = {
@@ -99,6 +99,36 @@ def read_truth(events: Mapping[int, Path]) -> list[Event]:
         EventFormatError: an event or its truth is missing or malformed.
     """
     return [read_event(folder, number) for number, folder in events.items()]
+
+
+def check_origin(
+    method: str,
+    files: Mapping[str, Path | str],
+    events: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+    """Checks that the results of a method are of these events, settings and networks.
+
+    Args:
+        method: its name.
+        files: as of ``read_method``.
+        events: digest of the events, see ``identity.identify``.
+        settings: of the method; those with ``weights`` name its networks.
+
+    Raises:
+        IdentityError: names the file and what differs.
+    """
+    networks = None
+    if "weights" in settings:
+        # Whatever computes them: that is compared where they are run.
+        networks = with_networks({**settings, "kernels": "torch"})["networks"]
+    for file in files.values():
+        found = attributes_of(file)
+        inputs = found.get(INPUTS, {})
+        check_same(inputs, events, file, "the events")
+        check_same(found.get(SETTINGS, {}), settings, file, f"the configuration of {method}")
+        if networks is not None:
+            check_same(inputs, {"networks": networks}, file, f"the files of {method}")
 
 
 def check_events(method: str, results: Method, events: list[Event]) -> None:
