@@ -18,7 +18,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from exatrkx_service.options import STAGES, natural_key
+from exatrkx_service.environment import is_wanted
+from exatrkx_service.options import MODEL, STAGES, natural_key
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -159,14 +160,21 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             raise ConfigError(f"{source}: {name}.path: {expected}")
     pipelines = {"pipeline": filled["pipeline"]}
     pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
+    models = {
+        f"{key}.models.{stage}": model
+        for key, pipeline in pipelines.items()
+        for stage, model in pipeline.get("models", {}).items()
+    }
+    if "model" in filled["server"]:
+        models["server.model"] = filled["server"]["model"]
+    for key, model in models.items():
+        n_features, n_scales = len(model["features"]), len(model["scales"])
+        if n_features != n_scales:
+            raise ConfigError(
+                f"{source}: {key}.scales: found {n_scales}, expected as many as there are "
+                f"features ({n_features})"
+            )
     for key, pipeline in pipelines.items():
-        for stage, model in pipeline.get("models", {}).items():
-            n_features, n_scales = len(model["features"]), len(model["scales"])
-            if n_features != n_scales:
-                raise ConfigError(
-                    f"{source}: {key}.models.{stage}.scales: found {n_scales}, expected as many "
-                    f"as there are features ({n_features})"
-                )
         merged = filled["pipeline"] | pipeline
         both = merged.get("models", {}).keys() & merged.get("geometric", {}).keys()
         if both:
@@ -189,18 +197,17 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"({load['max_seconds']})"
         )
     server = filled["server"]
-    if server["launcher"] == "external" and "urls" not in server:
-        raise ConfigError(
-            f"{source}: server.urls: missing key; server.launcher: external needs the server's "
-            "addresses, such as urls: {grpc: node01:8001, http: node01:8000}"
-        )
-    if server["launcher"] != "embedded":
-        if filled["pipeline"]["kernels"] == "compiled":
+    if problem := _of_server(server, filled["options"], filled["events"]["source"]):
+        raise ConfigError(f"{source}: {problem}")
+    if server["launcher"] != "embedded" and "model" not in server:
+        # Another's torch need not know our operators; that of a container does not.
+        if filled["pipeline"]["kernels"] == "compiled" and server["launcher"] != "external":
             raise ConfigError(
                 f"{source}: pipeline.kernels: compiled: the torch of server.launcher: "
                 f"{server['launcher']} does not know our operators; expected auto or torch"
             )
-        filled["pipeline"]["kernels"] = "torch"
+        if filled["pipeline"]["kernels"] == "auto":
+            filled["pipeline"]["kernels"] = "torch"
     if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
@@ -235,6 +242,56 @@ def _check_kind(key: str, method: Mapping[str, Any]) -> None:
             )
     elif wrong := [name for name in beside if name in FINDER_KEYS]:
         raise ConfigError(f"{key}.{wrong[0]}: found without {kinds}, expected one of them beside")
+
+
+def _of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
+    """What is wrong with the section ``server`` as a whole; empty if nothing is."""
+    external, urls = server["launcher"] == "external", server.get("urls", {})
+    if external and server["protocol"] not in urls:
+        key = f"server.urls.{server['protocol']}" if urls else "server.urls"
+        return (
+            f"{key}: missing key; server.launcher: external needs the server's address of "
+            f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
+            "node01:8000}"
+        )
+    for protocol, url in urls.items():
+        if "://" in url or set(url) & set("@ ") or (protocol == "grpc" and ":" not in url):
+            # A password may stand in it.
+            found = "another form" if "@" in url else repr(url)
+            return (
+                f"server.urls.{protocol}: found {found}, expected host:port; server.tls is for "
+                "TLS and server.headers for what the server wants to know of its clients"
+            )
+    for key in ("model", "tls", "headers"):
+        if key in server and not external:
+            return f"server.{key}: expected none, or server.launcher: external"
+    for name, header in server.get("headers", {}).items():
+        if not is_wanted(header["env"]):
+            return (
+                f"server.headers.{name}.env: {header['env']} is taken out of the environment, "
+                "as all variables that libraries read; expected another name"
+            )
+    if ("certificate" in server.get("tls", {})) != ("key" in server.get("tls", {})):
+        return "server.tls: expected certificate and key, or none of them"
+    of_model = [name for name, option in options.items() if option["serve"] == MODEL]
+    if "model" not in server:
+        if of_model:
+            return (
+                f"options.{of_model[0]}.serve: {MODEL}: expected server.model, the model that "
+                "somebody else serves"
+            )
+        return ""
+    if not of_model:
+        return (
+            "server.model: no option is measured with it; expected one such as "
+            f"options: {{theirs: {{serve: {MODEL}}}}}"
+        )
+    if "columns" in server["model"] and source != "features":
+        return (
+            "server.model.columns: expected events.source: features, whose files have columns that "
+            "can be passed on as they are"
+        )
+    return ""
 
 
 def _normalised(value: Any, rule: dict[str, Any]) -> Any:
@@ -331,6 +388,11 @@ def _explain(error: ValidationError) -> str:
         expected = f"one of {', '.join(choices)}{also}" + (f"; {near}" if near else "")
     else:
         expected = _limits(schema) if rule in _LIMITS else _describe(schema)
+    if path[:2] == ["server", "headers"]:  # what stands there may be the secret itself
+        return (
+            f"{_key(path)}: expected {{env: NAME}}, the name of an environment variable; its value "
+            "does not belong into a configuration"
+        )
     found = repr(error.instance)
     found = found if len(found) <= 60 else f"{found[:57]}..."
     return f"{_key(path)}: found {found}, expected {expected}"

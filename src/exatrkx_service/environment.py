@@ -45,6 +45,8 @@ HARMLESS = (
     *("MKL_THREADING_LAYER", "MKL_INTERFACE_LAYER", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"),
     RECORD,
 )
+# What may be a secret: that it was taken away is recorded, and not its value.
+SECRET = ("*TOKEN*", "*SECRET*", "*PASSW*", "*CREDENTIAL*", "*AUTH*", "*_KEY")
 # Left as they are, for a machine may need them, but recorded: they decide what is loaded, or used.
 WATCHED = ("LD_PRELOAD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 PINNED = {
@@ -75,7 +77,7 @@ def clean(environ):
         if not is_wanted(name) and environ[name] != record["pinned"].get(name):
             value = environ.pop(name)
             if not (in_a_job and name in _SNAKEMAKES):
-                record["taken"][name] = value
+                record["taken"][name] = "(not recorded)" if _matches(name, SECRET) else value
     environ[RECORD] = json.dumps(record)
     pin(environ, PINNED)
 

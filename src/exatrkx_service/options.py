@@ -12,6 +12,7 @@ NETWORKS = ("embedding", "filtering", "gnn")  # the stages with trained weights
 ENSEMBLE = "exatrkx"
 FUSED = "pipeline"
 NULL = "null_model"  # computes nothing; in a CSV file `null` would be read as no value
+MODEL = "model"  # what the time of a request to somebody else's model is booked under
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
@@ -25,30 +26,80 @@ def option_order(options: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
+class TheirModel:
+    """A model that somebody else serves: it finds the tracks of an event in one request.
+
+    Attributes:
+        name, version: of the model; an empty version leaves it to the server.
+        input, output: names of its tensors.
+        features: columns of the input, see ``models.features.FEATURES``.
+        scales: by what each of them is divided.
+        columns: so many columns of the events' files are the input, in their place; 0 for none.
+        datatype: of the input, as Triton calls it; the server says so.
+        batched: whether the input has one more dimension in front; likewise.
+    """
+
+    name: str
+    version: str
+    input: str
+    output: str
+    features: tuple[str, ...]
+    scales: tuple[float, ...]
+    columns: int = 0
+    datatype: str = "FP32"
+    batched: bool = False
+
+    @classmethod
+    def from_config(cls, model: Mapping[str, Any]) -> TheirModel:
+        """Reads the section ``server.model``."""
+        made = (tuple(model[key]) for key in ("features", "scales"))
+        names = (model["name"], str(model.get("version", "")), model["input"], model["output"])
+        return cls(*names, *made, model.get("columns", 0))
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the input."""
+        return self.columns or len(self.features)
+
+
+@dataclass(frozen=True)
 class Option:
     """A service option.
 
     Attributes:
         name: as in the configuration, e.g. ``S3``.
         mode: ``stages`` (one request per served stage), ``ensemble`` (one request, Triton chains
-            the stages) or ``fused`` (one request, one model holds the whole pipeline).
+            the stages), ``fused`` (one request, one model holds the whole pipeline) or ``model``
+            (one request to somebody else's model).
         served: the stages that run on the server, in pipeline order.
+        model: the model of the mode ``model``.
     """
 
     name: str
     mode: str
     served: tuple[str, ...]
+    model: TheirModel | None = None
 
     @classmethod
-    def from_config(cls, name: str, entry: Mapping[str, Any]) -> Option:
+    def from_config(
+        cls, name: str, entry: Mapping[str, Any], server: Mapping[str, Any] | None = None
+    ) -> Option:
         """Reads one entry of the ``options`` section, e.g. ``{serve: [gnn]}``.
 
+        Args:
+            name: its name.
+            entry: the entry.
+            server: the section ``server``, which names the model of ``{serve: model}``.
+
         Raises:
-            ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``.
+            ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``; or
+                ``model``, and there is none.
         """
         serve = entry["serve"]
         if serve in ("ensemble", "fused"):
             return cls(name, serve, STAGES)
+        if serve == MODEL and server and "model" in server:
+            return cls(name, MODEL, STAGES, TheirModel.from_config(server["model"]))
         unknown = [stage for stage in serve if stage not in STAGES]
         if isinstance(serve, str) or unknown:
             raise ValueError(
@@ -62,9 +113,29 @@ class Option:
         """Names of the Triton models that the server must load."""
         if self.mode == "ensemble":
             return (*self.served, ENSEMBLE)
+        if self.model:
+            return (self.model.name,)
         return (FUSED,) if self.mode == "fused" else self.served
 
     @property
     def needs_server(self) -> bool:
         """Whether anything runs on a server."""
         return bool(self.served)
+
+
+def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, str]:
+    """The options that can't be measured where the server has one model, each with the reason.
+
+    Args:
+        options: the section of the configuration.
+        server: likewise.
+    """
+    if "model" not in server:
+        return {}
+    found = {}
+    for name, entry in options.items():
+        serve = entry["serve"]
+        if serve and serve != MODEL:
+            needed = ", ".join(Option.from_config(name, entry).models)
+            found[name] = f"needs {needed}; the server is measured with {server['model']['name']}"
+    return found

@@ -6,6 +6,8 @@ made of another one.
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,8 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     Raises:
         ConfigError: the checkout's path or that of the results would be misread by a shell, the
             results would lie on the workflow's own files, networks are missing (names the command
-            that makes them) or a container is no file.
+            that makes them), a container is no file, or a certificate or a variable is not there
+            that an external server is used with.
     """
     character = unsafe_character(root)
     if character is not None:
@@ -107,6 +110,8 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
         _check_image(server["image"], root)
     if "against" in config["speed"]:
         _check_build(config["speed"]["against"], root)
+    if server["launcher"] == "external":
+        _check_access(server, root)
     if "baseline" in config:
         _check_baseline(config["baseline"], config["results"], root)
 
@@ -197,6 +202,40 @@ def _check_build(against: str, root: Path) -> None:
                 f"speed.against: {against}: no {name} in it; expected another checkout of this "
                 "project, as `git worktree add ../before COMMIT` makes one"
             )
+
+
+def _check_access(server: Mapping[str, Any], root: Path) -> None:
+    """The certificates that are used with an external server, and the variables for its headers."""
+    for name, header in server.get("headers", {}).items():
+        if not os.environ.get(header["env"], "").strip():
+            raise ConfigError(
+                f"server.headers.{name}.env: {header['env']} is not set; expected an environment "
+                "variable with the value of the header"
+            )
+    tls = server.get("tls", {})
+    files = {key: root / Path(name).expanduser() for key, name in tls.items()}
+    for key, path in files.items():
+        if not path.is_file():
+            raise ConfigError(f"server.tls.{key}: {tls[key]}: no such file; expected one in PEM")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        what = "ca"
+        if "ca" in files:
+            context.load_verify_locations(files["ca"])
+        what = "certificate"
+        if "certificate" in files:
+            # An encrypted key would ask for its password.
+            context.load_cert_chain(files["certificate"], files["key"], password=lambda: "")
+    except (OSError, ValueError) as error:  # those of ssl derive from these
+        also = f", or its key {tls['key']}" if what == "certificate" else ""
+        expected = (
+            "a certificate and its key, without a password" if also else "certificates of CAs"
+        )
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"server.tls.{what}: {tls[what]}{also}: can't be used ({reason}); expected {expected}, "
+            "in PEM"
+        ) from None
 
 
 def _check_baseline(baseline: str, results: str, root: Path) -> None:

@@ -23,9 +23,13 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
-NAMED = ("options", "physics.methods")  # mappings whose keys are names of the user's own
+# Mappings whose keys are names of the user's own.
+NAMED = ("options", "physics.methods", "server.headers")
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
+# Sections that the default does not have.
+OPTIONAL = ("pipeline.models.", "pipeline.geometric.", "server.model.")
 OVERLAYS = ("smoke", "physics", "presets", "tiny", "reference", "ttbar", "v100", "perlmutter")
+EXTERNAL = {"launcher": "external", "urls": {"grpc": "node:1", "http": "node:2"}}
 
 
 def put(config: dict, key: str, value) -> dict:
@@ -56,9 +60,6 @@ def message(config: dict) -> str:
 
 def test_the_default_is_valid_and_complete(config):
     assert load_config(config, "config.yaml") == config
-
-
-OPTIONAL = ("pipeline.models.", "pipeline.geometric.")
 
 
 def test_the_schema_and_the_default_have_the_same_values(config):
@@ -249,7 +250,7 @@ def test_an_overlay_adds_an_option(config):
         ("options.S6.serve", ["gnnn"], "options.S6.serve[0]: found 'gnnn', expected one of embedd"),
         ("options.S6.serve", ["gnnn"], "; did you mean gnn?"),
         ("options.S6.serve", ["gnn", "gnn"], "options.S6.serve: found ['gnn', 'gnn'], expected a"),
-        ("options.S6.serve", "ensembel", "ensemble, fused, or a list of stages; did you mean ens"),
+        ("options.S6.serve", "ensembel", "ensemble, fused, model, or a list of stages; did you "),
         ("options.S6.serve", None, "options.S6.serve: found None, expected one of ensemble, fused"),
         ("options.plots", {"serve": []}, "options.plots: is a target of the workflow; expected"),
         ("options.plot_figures", {"serve": []}, "options.plot_figures: is a target of the work"),
@@ -341,6 +342,10 @@ def test_a_file_that_is_no_mapping(found):
 def test_bounds_are_part_of_the_range(config, key):
     rule = RULES[key]
     config = put(config, "server.ports", {"http": 1, "grpc": 2, "metrics": 3})
+    if key.startswith("server.model."):
+        config = put(config, "server", EXTERNAL | {"model": {"name": "tracks"}})
+        config["options"]["theirs"] = {"serve": "model"}
+        config["events"] |= {"source": "features", "path": "mine"}
     config["measure"]["concurrency"] = [1]
     assert get(load_config(put(config, key, rule["minimum"]), "edge"), key) == rule["minimum"]
     assert message(put(config, key, rule["minimum"] - 1)).startswith(f"{key}: found ")
@@ -357,6 +362,7 @@ def test_a_value_of_another_kind_is_refused_with_its_key(key, value):
     filled = load_config({"options": {"S0": {"serve": []}}}, "short")
     filled["server"]["ports"] = {"http": 1, "grpc": 2, "metrics": 3}
     filled["server"]["urls"] = {"http": "node:1", "grpc": "node:2"}
+    filled["server"] |= {"tls": {}, "model": {"name": "tracks"}}
     filled["pipeline"]["models"] = {n: {"file": n} for n in ("embedding", "filtering", "gnn")}
     assert message(put(filled, key, value)).startswith(f"{key}: found ")
 
@@ -472,3 +478,82 @@ def test_geometric_cuts_have_defaults_and_take_the_place_of_one_network_each(con
     )
     config["pipeline"]["geometric"]["gnn"] = {}
     assert message(config).startswith("pipeline.geometric.gnn: unknown key; expected one of emb")
+
+
+THEIRS = EXTERNAL | {"model": {"name": "tracks"}}
+
+
+def with_server(config, server):
+    changed = put(config, "options.theirs", {"serve": "model"})
+    return changed | {"server": server}
+
+
+def test_a_model_of_somebody_else_is_filled_in(config):
+    loaded = load_config(with_server(config, THEIRS), "mine")
+    assert loaded["server"]["model"] == {
+        "name": "tracks",
+        "input": "FEATURES",
+        "output": "LABELS",
+        "features": ["r", "phi", "z"],
+        "scales": [1000, 3.141592653589793, 1000],
+    }
+    only = with_server(config, THEIRS | {"protocol": "http", "urls": {"http": "node:1/path"}})
+    assert load_config(only, "mine")["server"]["urls"] == {"http": "node:1/path"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"urls": {"http": "node:1"}}, "server.urls.grpc: missing key; server.launcher: external"),
+        (
+            {"urls": {"grpc": "https://node:1"}},
+            "server.urls.grpc: found 'https://node:1', expected",
+        ),
+        (
+            {"urls": {"grpc": "node"}},
+            "server.urls.grpc: found 'node', expected host:port; server.tls",
+        ),
+        (
+            {"urls": {"grpc": "me:s3cret@node:1"}},
+            "server.urls.grpc: found another form, expected h",
+        ),
+        ({"launcher": "embedded"}, "server.model: expected none, or server.launcher: external"),
+        ({"tls": {"key": "k.pem"}}, "server.tls: expected certificate and key, or none of them"),
+        (
+            {"tls": {"cert": "k.pem"}},
+            "server.tls.cert: unknown key; expected one of ca, certificate, k",
+        ),
+        ({"headers": {"x": {"env": "GRPC_PASS"}}}, "server.headers.x.env: GRPC_PASS is taken out"),
+        ({"headers": {"x": "s3cret"}}, "server.headers.x: expected {env: NAME}, the name of an"),
+        ({"headers": {"x": {"env": "s3cret!"}}}, "server.headers.x.env: expected {env: NAME}, the"),
+        ({"model": {"name": "a", "scales": [1]}}, "server.model.scales: found 1, expected as many"),
+        ({"model": {"input": "X"}}, "server.model.name: missing key"),
+        ({"model": {"name": "a", "features": ["w"]}}, "server.model.features[0]: found 'w', expec"),
+        (
+            {"model": {"name": "a", "columns": 44}},
+            "server.model.columns: expected events.source: f",
+        ),
+        ({"model": None}, "options.theirs.serve: model: expected server.model, the model that"),
+    ],
+)
+def test_what_is_wrong_with_somebody_elses_server(config, change, expected):
+    found = message(with_server(config, THEIRS | change))
+    assert found.startswith(expected) and "s3cret" not in found
+
+
+def test_a_model_that_no_option_is_measured_with(config):
+    found = message(config | {"server": THEIRS})
+    assert found.startswith("server.model: no option is measured with it; expected one such as opt")
+
+
+def test_who_knows_our_operators(config):
+    def kernels(wanted, **server):
+        changed = with_server(config, server) if "model" in server else config | {"server": server}
+        return load_config(put(changed, "pipeline.kernels", wanted), "mine")["pipeline"]["kernels"]
+
+    assert kernels("auto", launcher="embedded") == "auto"
+    assert kernels("auto", **THEIRS) == "auto"  # they compute at home alone
+    assert kernels("auto", **EXTERNAL) == kernels("auto", launcher="shifter") == "torch"
+    assert kernels("compiled", **EXTERNAL) == "compiled"  # such as one that `snakemake serve` runs
+    with pytest.raises(ConfigError, match=r"pipeline\.kernels: compiled: the torch of server\.lau"):
+        kernels("compiled", launcher="apptainer")

@@ -139,3 +139,14 @@ def test_characters_that_a_shell_would_misread(character):
 @pytest.mark.parametrize("path", ["/home/me/exatrkx-service_2.0", "/home/müller/a+b,c@d=e", "x"])
 def test_paths_that_are_fine(path):
     assert environment.unsafe_character(path) is None
+
+
+def test_of_what_may_be_a_secret_the_name_alone_is_recorded():
+    environ = {"GIT_TOKEN": "s3cret", "TRITON_PASSWORD": "s3cret", "GRPC_VERBOSITY": "DEBUG"}
+    environment.clean(environ)
+    assert environment.describe(environ)["neutralised"] == {
+        "GIT_TOKEN": "(not recorded)",
+        "TRITON_PASSWORD": "(not recorded)",
+        "GRPC_VERBOSITY": "DEBUG",
+    }
+    assert "s3cret" not in repr(environ)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option, option_order
+from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option, left_out, option_order
 
 PLACEMENTS = st.lists(st.sampled_from(STAGES), unique=True)
 
@@ -55,3 +55,16 @@ def test_an_option_does_not_change():
     option = Option.from_config("S6", {"serve": []})
     with pytest.raises(dataclasses.FrozenInstanceError):
         option.name = "S7"
+
+
+def test_options_that_need_other_models_are_left_out_with_the_reason(config):
+    config["options"]["theirs"] = {"serve": "model"}
+    assert left_out(config["options"], config["server"]) == {}
+    model = {"name": "tracks", "version": 2, "input": "X", "output": "Y", "features": ["r"]}
+    server = config["server"] | {"model": model | {"scales": [2]}}
+    found = left_out(config["options"], server)
+    assert list(found) == ["S1", "S2", "S3", "S4", "S5"]
+    assert found["S2"] == "needs building; the server is measured with tracks"
+    option = Option.from_config("theirs", {"serve": "model"}, server)
+    assert option.needs_server and option.models == ("tracks",)
+    assert (option.model.version, option.model.features, option.model.scales) == ("2", ("r",), (2,))

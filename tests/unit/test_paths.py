@@ -1,4 +1,5 @@
 import copy
+import shutil
 import subprocess
 
 import pytest
@@ -248,3 +249,48 @@ def test_a_finder_is_made_of_its_file_of_what_its_command_names_and_of_others(
     assert finder_files({**FINDER, "files": ["w.pt"]}) == ["mine.py", "w.pt"]
     assert finder_files({"command": ["bash", "find.sh", "-v"]}) == ["find.sh"]
     assert finder_files({"finder": "a.b:c"}) == []
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    """Self-signed certificates with their keys; the key of ``locked`` has a password."""
+    if not shutil.which("openssl"):
+        pytest.skip("makes certificates with openssl")
+    folder = tmp_path_factory.mktemp("pem")
+    for name, secret in (("a", ["-nodes"]), ("b", ["-nodes"]), ("locked", ["-passout", "pass:x"])):
+        new = ["-newkey", "rsa:2048", *secret, "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        command = ["openssl", "req", "-x509", "-subj", f"/CN={name}", *new]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    (folder / "text.pem").write_text("no certificate\n")
+    return folder
+
+
+def external(**changes):
+    urls = {"grpc": "node:1", "http": "node:2"}
+    return {"launcher": "external", "urls": urls, **changes}
+
+
+def test_certificates_and_variables_of_a_server_are_looked_at_before_any_job(
+    checkout, config, pem, monkeypatch
+):
+    monkeypatch.setenv("PASS", "s3cret")
+    good = {"ca": f"{pem}/a.pem", "certificate": f"{pem}/a.pem", "key": f"{pem}/a.key"}
+    headers = {"authorization": {"env": "PASS"}}
+    check(checkout, config, server=external(tls=good, headers=headers))
+    expected = {
+        "no such file; expected one in PEM": {"ca": f"{pem}/none.pem"},
+        "text.pem: can't be used (NO_CERTIFICATE_OR_CRL_FOUND)": {"ca": f"{pem}/text.pem"},
+        "b.key: can't be used (KEY_VALUES_MISMATCH)": {"key": f"{pem}/b.key"},
+        "without a password, in PEM": {
+            "certificate": f"{pem}/locked.pem",
+            "key": f"{pem}/locked.key",
+        },
+    }
+    for text, change in expected.items():
+        found = message(checkout, config, server=external(tls=good | change))
+        assert found.startswith("server.tls.") and text in found
+    monkeypatch.delenv("PASS")
+    assert message(checkout, config, server=external(headers=headers)) == (
+        "server.headers.authorization.env: PASS is not set; expected an environment variable with "
+        "the value of the header"
+    )

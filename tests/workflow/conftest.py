@@ -39,7 +39,7 @@ def small(smoke, config, tmp_path, monkeypatch):
 
     def run(name, reference=reference, work="work"):
         return measure(
-            Option.from_config(name, config["options"][name]),
+            Option.from_config(name, config["options"][name], config["server"]),
             1,
             events,
             reference,

@@ -25,7 +25,7 @@ from exatrkx_service.identity import (
     with_files,
 )
 from exatrkx_service.models.working_point import card_warning
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import NETWORKS, left_out
 from exatrkx_service.paths import (
     COMPARED,
     check_paths,
@@ -107,7 +107,9 @@ if OWN_EVENTS:
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
-OPTIONS = list(config["options"])
+# The options that need other models than the one of `server.model`, each with the reason.
+LEFT_OUT = left_out(config["options"], config["server"])
+OPTIONS = [option for option in config["options"] if option not in LEFT_OUT]
 ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
@@ -189,6 +191,21 @@ wildcard_constraints:
     finder="|".join(METHOD_FOLDERS[name] for name in FINDERS) or "none",
 
 
+onstart:
+    for option, reason in LEFT_OUT.items():
+        print(f"{option} is left out: it {reason}", file=sys.stderr)
+    if warning := card_warning(
+        Path(config["pipeline"]["weights"]), config["pipeline"]
+    ):
+        print(f"warning: {warning}", file=sys.stderr)
+    if OWN_EVENTS and own_sample("events").gone:
+        print(
+            f"warning: events.path: {config['events']['path']} is not there any more; the "
+            f"{config['events']['n_events']} events that were read from it are used",
+            file=sys.stderr,
+        )
+
+
 def is_own(sample):
     """Whether a sample's events are from elsewhere."""
     return OWN_TRAINING if sample == "train" else OWN_EVENTS
@@ -201,7 +218,11 @@ def sample_settings(sample):
         section = "train" if sample == "train" else "events"
         own = config[section] | {"n_events": len(own_sample(section).files)}
         keys = ("source", "path", "skip", "n_events", own["source"])
-        return {key: own[key] for key in keys if key in own}
+        settings = {key: own[key] for key in keys if key in own}
+        columns = config["server"].get("model", {}).get("columns")
+        if columns and section == "events":
+            settings["features"] = settings["features"] | {"columns": columns}
+        return settings
     others = ("source", "path", "n_events", "chunk_size", "features")
     settings = {key: value for key, value in events.items() if key not in others}
     return settings | ({"seed": config["train"]["seed"]} if sample == "train" else {})
@@ -362,6 +383,15 @@ def compared_builds(wildcards):
 def timings(option, kind="parquet"):
     """The raw samples of one option, one file per round; kind "json": their provenance."""
     return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]
+
+
+def left_out_files(option):
+    """What there is to make of an option that is not measured: the reason."""
+
+    def files(wildcards):
+        refuse(f"options.{option}: it {LEFT_OUT[option]}")
+
+    return files
 
 
 def turn(wildcards):

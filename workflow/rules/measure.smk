@@ -77,3 +77,13 @@ for option in OPTIONS:
         localrule: True
         message:
             f"{option} is measured"
+
+
+for option in LEFT_OUT:
+
+    rule:
+        name:
+            option
+        input:
+            left_out_files(option),
+        localrule: True

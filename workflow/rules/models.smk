@@ -162,19 +162,6 @@ rule train:
         " --configfile {RESULTS}/models/working_point.yaml"
 
 
-onstart:
-    if warning := card_warning(
-        Path(config["pipeline"]["weights"]), config["pipeline"]
-    ):
-        print(f"warning: {warning}", file=sys.stderr)
-    if OWN_EVENTS and own_sample("events").gone:
-        print(
-            f"warning: events.path: {config['events']['path']} is not there any more; the "
-            f"{config['events']['n_events']} events that were read from it are used",
-            file=sys.stderr,
-        )
-
-
 rule export_network:
     input:
         weights=lambda wildcards: (

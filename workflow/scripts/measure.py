@@ -18,13 +18,14 @@ with logged(snakemake.log[0]) as tell:
     repository = Path(snakemake.params.repository)
     pipeline = with_networks(settings["pipeline"])
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)
-    events = read_sample(snakemake.input.events)
+    columns = "columns" in settings["server"].get("model", {})
+    events = read_sample(snakemake.input.events, columns)
     # A server on another node needs a folder that both nodes see.
     shared = settings["server"]["node"] == "other"
     place = Path(snakemake.output.samples).parent.resolve() if shared else None
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
         rows, blocks, facts = measure(
-            Option.from_config(wildcards.option, settings["option"]),
+            Option.from_config(wildcards.option, settings["option"], settings["server"]),
             int(wildcards.round),
             events,
             pd.read_parquet(snakemake.input.reference),

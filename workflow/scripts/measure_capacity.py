@@ -18,13 +18,14 @@ with logged(snakemake.log[0]) as tell:
     repository = Path(snakemake.params.repository)
     pipeline = with_networks(settings["pipeline"])
     inputs = identify(snakemake.input.events, pipeline["networks"], repository)
-    events = read_sample(snakemake.input.events)
+    columns = "columns" in settings["server"].get("model", {})
+    events = read_sample(snakemake.input.events, columns)
     # A server on another node needs a folder that both nodes see.
     shared = settings["server"]["node"] == "other"
     place = Path(snakemake.output.requests).parent.resolve() if shared else None
     with tempfile.TemporaryDirectory(prefix="exatrkx-server-", dir=place) as work:
         requests, rates, facts = measure_capacity(
-            Option.from_config(snakemake.wildcards.option, settings["option"]),
+            Option.from_config(snakemake.wildcards.option, settings["option"], settings["server"]),
             snakemake.params.seed,
             events,
             pd.read_parquet(snakemake.input.reference),

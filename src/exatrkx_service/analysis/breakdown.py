@@ -9,6 +9,7 @@ from exatrkx_service.analysis.timings import (
     CELL,
     ENSEMBLE,
     EVENT,
+    MODEL,
     NS_PER_MS,
     PARTS,
     PIPELINE,
@@ -67,7 +68,7 @@ def breakdown(timings: pd.DataFrame, *, confidence_level: float) -> pd.DataFrame
     table = pd.DataFrame(rows, columns=BREAKDOWN_COLUMNS)
     ranks = {
         "option": sorted(table.option.unique(), key=natural_key),
-        "stage": [*STAGES, ENSEMBLE, PIPELINE, EVENT],
+        "stage": [*STAGES, ENSEMBLE, PIPELINE, MODEL, EVENT],
         "part": PARTS,
     }
     return table.sort_values(

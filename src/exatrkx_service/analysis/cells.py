@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from exatrkx_service.analysis.timings import (
     BLOCK,
     CELL,
     CONTROL,
+    MODEL,
     OPTION,
     TimingsError,
     in_blocks,
     kept_blocks,
     total_rows,
 )
+from exatrkx_service.measure.load import hash_labels
 
 STABLE, UNSTABLE, INVALID = "stable", "unstable", "invalid"
 Cell = tuple[str, int]  # option and concurrency
@@ -64,15 +67,18 @@ def invalid_cells(
 ) -> dict[Cell, list[str]]:
     """The cells whose times are not those of the option, and why.
 
-    With one request that failed, or one event with other tracks, the times of the others are those
-    of a lesser load, or of another computation: they are not averaged. Where no event has a track
-    nothing was found, however fast. The control counts as the option does.
+    With one request that failed or was turned away, or one event with other tracks, the times of
+    the others are those of a lesser load, or of another computation: they are not averaged. Where
+    no event has a track nothing was found, however fast. The control counts as the option does.
+    Somebody else's model may find other tracks than ours.
 
     Raises:
         TimingsError: an event that was measured has no row in the reference.
     """
     agrees = _labels_agree(timings, reference)
+    their_own = timings.option.isin(theirs(timings)) & (timings.arm == OPTION)
     failures = blocks.groupby(CELL).n_failed.sum()
+    ours_found = reference.n_tracks > 0
     reasons: dict[Cell, list[str]] = {}
     for cell, samples in total_rows(timings).groupby(CELL):
         failed = samples[samples.status == "failed"]
@@ -82,11 +88,18 @@ def invalid_cells(
         if n_failed:
             often = f", most often: {failed.error.mode().iloc[0]}" if len(failed) else ""
             found.append(f"{n_failed} requests failed{often}")
-        others = samples[~agrees[samples.index] & (samples.status == "ok")]
+        rejected = samples[samples.status == "rejected"]
+        if len(rejected):
+            found.append(
+                f"{len(rejected)} requests were turned away by the server, which is its limit and "
+                f"no failure: {rejected.error.mode().iloc[0]}"
+            )
+        of_ours = samples[~their_own[samples.index]]
+        others = of_ours[~agrees[of_ours.index] & (of_ours.status == "ok")]
         if len(others):
             whose = " in the control" if set(others.arm) == {CONTROL} else ""
             found.append(f"other tracks than the reference{whose}")
-        if not (reference.n_tracks > 0).any():
+        if not (_found_tracks(samples) if cell[0] in theirs(timings) else ours_found).any():
             found.append("no tracks were found in any event")
         if found:
             reasons[cell] = found
@@ -108,6 +121,50 @@ def tracks_identical(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.Serie
     by = [totals[key] for key in CELL]
     agrees = (~ok | _labels_agree(totals, reference)).groupby(by).all()
     return agrees & ok.groupby(by).any()
+
+
+def theirs(timings: pd.DataFrame) -> set[str]:
+    """The options that send to somebody else's model."""
+    return set(timings.option[timings.stage == MODEL])
+
+
+def same_tracks(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:
+    """The share of a cell's events in which the option gave the reference's labels, each time.
+
+    Returns:
+        Indexed by (option, concurrency); NaN where no sample succeeded.
+    """
+    totals = total_rows(timings[timings.arm == OPTION])
+    agrees = _labels_agree(totals, reference).where(totals.status == "ok").astype(float)
+    by_event = agrees.groupby([totals[key] for key in (*CELL, "event")]).min()
+    return by_event.groupby(CELL).mean()
+
+
+def changing_answers(timings: pd.DataFrame) -> dict[Cell, str]:
+    """Where somebody else's model did not give the tracks that it gave to the same event at first.
+
+    Of all loads and rounds together the first answer is what the others are compared with.
+    """
+    totals = total_rows(timings[timings.option.isin(theirs(timings)) & (timings.arm == OPTION)])
+    totals = totals[totals.status == "ok"].sort_values(["round", "start_ns"])
+    first = totals.groupby(["option", "event"]).labels_sha256.transform("first")
+    totals = totals.assign(differs=totals.labels_sha256 != first)
+    found = {}
+    for cell, samples in totals.groupby(CELL):
+        differ = samples[samples.differs].event.nunique()
+        if differ:
+            found[cell] = (
+                f"the model gave other tracks than at first to {differ} of "
+                f"{samples.event.nunique()} events"
+            )
+    return found
+
+
+def _found_tracks(samples: pd.DataFrame) -> pd.Series:
+    """Whether there are tracks in each answer to the option."""
+    answers = samples[(samples.arm == OPTION) & (samples.status == "ok")]
+    nothing = {n: hash_labels(np.full(n, -1)) for n in answers.n_space_points.unique()}
+    return answers.labels_sha256 != answers.n_space_points.map(nothing)
 
 
 def _labels_agree(timings: pd.DataFrame, reference: pd.DataFrame) -> pd.Series:

@@ -20,6 +20,7 @@ from exatrkx_service.analysis.machine import affinity_rows, machine_rows
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
 from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows, with_interval
+from exatrkx_service.analysis.their_model import their_checks
 from exatrkx_service.analysis.timings import BASELINE
 from exatrkx_service.analysis.verdicts import UNATTRIBUTED_TARGET
 from exatrkx_service.measure.host import LIMITS
@@ -168,13 +169,15 @@ def validity(
         {
             "name": "Valid",
             "state": "failed" if invalid else "ok",
-            "text": f"{len(invalid)} of {len(summary)} cells have no numbers: requests failed, the "
-            "tracks are not those of the pipeline in one process, or S0 differs from itself."
+            "text": f"{len(invalid)} of {len(summary)} cells have no numbers: requests failed or "
+            "were turned away, the tracks are not those of the pipeline in one process, or S0 "
+            "differs from itself."
             if invalid
-            else "No request failed, and every option gave the tracks that the pipeline finds in "
-            "one process, in every event.",
+            else "No request failed, and every option of ours gave the tracks that the pipeline "
+            "finds in one process, in every event.",
             "details": invalid,
         },
+        *their_checks(summary, config),
         {
             "name": "Stable",
             "state": "warning" if unstable else "ok",

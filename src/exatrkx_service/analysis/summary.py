@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.analysis.cells import INVALID, block_means, tracks_identical
+from exatrkx_service.analysis.cells import INVALID, block_means, same_tracks, tracks_identical
 from exatrkx_service.analysis.timings import (
     BLOCK,
     CELL,
@@ -32,12 +32,12 @@ MIN_SAMPLES = {50: 1, 95: 20, 99: 100}
 COST = ["cost_ms", "cost_low_ms", "cost_high_ms"]
 SLOWDOWN = ["slowdown_vs_S0", "slowdown_low", "slowdown_high"]
 SUMMARY_COLUMNS = [
-    *("option", "concurrency", "n_events", "n_blocks", "n_failed"),
+    *("option", "concurrency", "n_events", "n_blocks", "n_failed", "n_rejected"),
     *("mean_ms", "std_ms", "ci95_low_ms", "ci95_high_ms", "p50_ms", "p95_ms", "p99_ms"),
     *("throughput_evt_s", *COST, "control_ms"),
     *SLOWDOWN,
     *("client_cpu_ms", "server_cpu_ms", "client_pss_mib", "server_pss_mib"),
-    *("tracks_identical", "verdict", "reason"),
+    *("tracks_identical", "same_tracks", "verdict", "reason"),
 ]
 COST_COLUMNS = ["option", "concurrency", "cost_ms", "ci95_low_ms", "ci95_high_ms"]
 
@@ -83,6 +83,7 @@ def summarise(
     check_together(timings, blocks)
     options = timings[timings.arm == OPTION]
     identical = tracks_identical(timings, reference)
+    same = same_tracks(timings, reference)
     judged = verdicts(
         timings, blocks, reference, jobs or {}, precision=precision, min_blocks=min_blocks
     )
@@ -98,7 +99,9 @@ def summarise(
             "n_events": ok.event.nunique(),
             "n_blocks": len(of_blocks[cell].drop_duplicates(BLOCK)),
             "n_failed": max((samples.status == "failed").sum(), failed[cell]),
+            "n_rejected": (samples.status == "rejected").sum(),
             "tracks_identical": bool(identical[cell]),
+            "same_tracks": same[cell],
         }
         row["verdict"], row["reason"] = judged[cell]
         if row["verdict"] != INVALID:

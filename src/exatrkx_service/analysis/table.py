@@ -88,7 +88,8 @@ def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
             "concurrency": str(row.concurrency),
             "n_events": str(row.n_events),
             "n_blocks": str(row.n_blocks),
-            "n_failed": str(row.n_failed),
+            "n_failed": str(row.n_failed)
+            + (f" + {row.n_rejected} turned away" if row.n_rejected > 0 else ""),
             "mean": with_interval(row.mean_ms, row.ci95_low_ms, row.ci95_high_ms),
             "cost": with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+"),
             "p50": number(row.p50_ms),

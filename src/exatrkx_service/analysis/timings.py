@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from exatrkx_service.options import STAGES
+from exatrkx_service.options import MODEL, STAGES
 
 # In the order of time.
 PARTS = (
@@ -45,8 +45,8 @@ _FLOATS = BLOCK_COLUMNS[BLOCK_COLUMNS.index("client_cpu_ms") : -1]
 _MAY_BE_UNKNOWN = _FLOATS[1:]  # the kernel, or the server's machine, may not tell
 _KNOWN = {
     "arm": set(ARMS),
-    "status": {"ok", "failed"},
-    "stage": {*STAGES, EVENT, ENSEMBLE, PIPELINE},
+    "status": {"ok", "failed", "rejected"},
+    "stage": {*STAGES, EVENT, ENSEMBLE, PIPELINE, MODEL},
     "part": {*PARTS, TOTAL},
 }
 

@@ -16,6 +16,7 @@ from exatrkx_service.analysis.cells import (
     UNSTABLE,
     Cell,
     block_means,
+    changing_answers,
     invalid_cells,
 )
 from exatrkx_service.analysis.timings import (
@@ -111,6 +112,8 @@ def _unstable(
             f"too few blocks were undisturbed, so {number} others count: "
             f"{rows.disturbed.mode().iloc[0]}"
         )
+    for cell, reason in changing_answers(timings).items():
+        found[cell].append(reason)
     shares = unattributed_share(in_blocks(timings[timings.arm == OPTION], kept))
     for cell, share in shares[shares > UNATTRIBUTED_TARGET].items():
         found[cell].append(f"{share:.1%} of the time is in no part")

@@ -11,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 from exatrkx_service.client.transport import GrpcTransport, HttpTransport, Transport
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
+from exatrkx_service.serving.access import Access
 from exatrkx_service.serving.health import ServerError
 
 REQUEST = "request"  # the part that is cut further with the server's own time stamps
@@ -33,16 +34,18 @@ class Client:
         url: ``host:port`` of the protocol.
         protocol: ``grpc`` or ``http``.
         timeout_s: a request that takes longer fails [s].
-        token: what the server wants its clients to know; empty if nothing.
+        access: how the server lets its clients in.
     """
 
-    def __init__(self, url: str, protocol: str, timeout_s: float, token: str = "") -> None:
+    def __init__(
+        self, url: str, protocol: str, timeout_s: float, access: Access | None = None
+    ) -> None:
         # Requests by model that the server has taken, as far as can be known: those it answered,
         # and those it had no time for.
         self.sent: Counter[str] = Counter()
         self.timeout_s = timeout_s
         kind = GrpcTransport if protocol == "grpc" else HttpTransport
-        self.transport: Transport = kind(url, timeout_s, token)
+        self.transport: Transport = kind(url, timeout_s, access or Access())
 
     def call(self, model: str, message: Any) -> Any:
         """Sends one request and waits for its answer, both as the transport encodes them.
@@ -50,10 +53,11 @@ class Client:
         Raises:
             RequestTimeout: it took longer than ``timeout_s``.
             SharedMemoryFull: the server's shared memory is full.
+            Rejected: the server turned it away.
             InferenceServerException: the request failed otherwise.
         """
         try:
-            answer = self.transport.call(model, message)
+            answer = self.transport.call(message)
         except TimeoutError as error:
             self.sent[model] += 1
             raise RequestTimeout(
@@ -114,8 +118,7 @@ class RemoteStep:
 
     def _checked(self, array: np.ndarray | None) -> np.ndarray:
         dtype = DTYPES[self.output]
-        if array is None:
-            raise InferenceServerException(f"{self.model}: no output {self.output}")
+        array = require(array, self.model, self.output)
         if array.dtype != dtype:
             # Some versions of tritonclient give an empty array another type, over HTTP.
             if array.size:
@@ -125,3 +128,14 @@ class RemoteStep:
                 )
             array = array.astype(dtype)
         return array
+
+
+def require(array: np.ndarray | None, model: str, output: str) -> np.ndarray:
+    """The array, which must be there.
+
+    Raises:
+        InferenceServerException: the answer has no such output.
+    """
+    if array is None:
+        raise InferenceServerException(f"{model}: no output {output}")
+    return array

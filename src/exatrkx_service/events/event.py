@@ -35,23 +35,40 @@ class Event:
             ``pt`` [GeV], ``eta``, ``phi`` [rad], ``vr`` [mm], ``vphi`` [rad] and
             ``vz`` [mm]: production vertex, ``from_hnl`` (bool: decay product of the HNL),
             ``n_space_points`` (int64).
+        columns: float32 (N, C), columns of its file as they stand there, for a model that takes
+            them; None if they were not asked for.
     """
 
     event_id: int
     space_points: np.ndarray
     particle_index: np.ndarray
     particles: pd.DataFrame
+    columns: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of space points."""
         return len(self.space_points)
 
     @classmethod
-    def without_truth(cls, event_id: int, space_points: np.ndarray) -> Event:
+    def without_truth(
+        cls, event_id: int, space_points: np.ndarray, columns: np.ndarray | None = None
+    ) -> Event:
         """An event of which the particles are not known; arguments as the attributes."""
         particles = {name: np.empty(0, type_) for name, type_ in PARTICLE_COLUMNS.items()}
         nobody = np.full(len(space_points), -1, np.int64)
-        return cls(event_id, space_points, nobody, pd.DataFrame(particles))
+        return cls(event_id, space_points, nobody, pd.DataFrame(particles), columns)
+
+
+@dataclass(frozen=True)
+class PointsWithColumns:
+    """Space points with the columns of their file, see ``Event``."""
+
+    space_points: np.ndarray
+    columns: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of space points."""
+        return len(self.space_points)
 
 
 def cylindrical(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from exatrkx_service.events.event import Event
+from exatrkx_service.events.event import Event, PointsWithColumns
 from exatrkx_service.events.files import event_file
 
 PARTICLES, SPACE_POINTS = "particles", "space_points"
 POSITION = ["r", "phi", "z"]  # [mm, rad, mm], float32
+COLUMN = "column_"  # begins the names of columns of the file, from 1 on, float32, where kept
 INDEX = "particle_index"  # column of the space points where the truth is known
 
 
@@ -37,12 +38,23 @@ def write_imported(folder: Path, event: Event, *, truth: bool) -> None:
     if truth:
         points[INDEX] = event.particle_index
         event.particles.to_parquet(event_file(folder, event.event_id, PARTICLES), index=False)
+    if event.columns is not None:
+        names = [f"{COLUMN}{place}" for place in range(1, event.columns.shape[1] + 1)]
+        points = points.join(pd.DataFrame(event.columns, columns=names))
     points.to_parquet(event_file(folder, event.event_id, SPACE_POINTS), index=False)
 
 
 def imported_space_points(folder: Path, event_id: int) -> np.ndarray:
     """Space points of an event, as of ``Event``."""
     return pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))[POSITION].to_numpy()
+
+
+def imported_with_columns(folder: Path, event_id: int) -> PointsWithColumns:
+    """Space points of an event with the columns that were kept of its file."""
+    points = pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))
+    names = [name for name in points if name.startswith(COLUMN)]
+    columns = np.ascontiguousarray(points[names].to_numpy())
+    return PointsWithColumns(points[POSITION].to_numpy(), columns)
 
 
 def read_imported(folder: Path, event_id: int) -> Event:

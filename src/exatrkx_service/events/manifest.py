@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from exatrkx_service.events.event import PointsWithColumns
 from exatrkx_service.events.files import EVENT_FILES, IMPORTED_FILES, event_file
+from exatrkx_service.events.imported import imported_with_columns
 from exatrkx_service.events.reader import read_space_points
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import file_sha256
@@ -96,14 +98,20 @@ def read_manifests(paths: Iterable[Path | str]) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def read_sample(paths: Iterable[Path | str]) -> dict[int, np.ndarray]:
+def read_sample(
+    paths: Iterable[Path | str], columns: bool = False
+) -> dict[int, np.ndarray | PointsWithColumns]:
     """The space points of each event of a sample, see ``reader.read_space_points``.
 
-    Args, Raises: as of ``read_manifests``.
+    Args:
+        paths: as of ``read_manifests``.
+        columns: whether the columns that were kept of their files are wanted as well.
+
+    Raises:
+        EventFormatError: as of ``read_manifests``.
     """
-    return {
-        event: read_space_points(folder, event) for event, folder in read_manifests(paths).items()
-    }
+    read = imported_with_columns if columns else read_space_points
+    return {event: read(folder, event) for event, folder in read_manifests(paths).items()}
 
 
 def _kinds(sums: dict[str, str]) -> Sequence[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,7 @@ class Cell:
 
     @property
     def n_failed(self) -> int:
-        """Number of requests that failed."""
+        """Number of requests that failed, or that the server turned away."""
         return sum(bool(sample.error) for block in self.samples for sample in block)
 
     def facts(self) -> dict[str, Any]:
@@ -191,8 +192,7 @@ class Measuring:
 
     def _why(self, cell: Cell) -> str:
         samples = [sample for block in cell.samples for sample in block]
-        last = next(sample.error for sample in reversed(samples) if sample.error)
-        return f"{cell.n_failed} of {len(samples)} requests failed, the last: {last}"
+        return why_failed(samples)
 
     def _memory(self, cell: Cell) -> None:
         """Reads the memory: between the blocks, for it takes a while."""
@@ -204,6 +204,17 @@ class Measuring:
                 setattr(cell, key, max(now, getattr(cell, key) or 0.0))
 
 
+def why_failed(samples: Sequence[Sample]) -> str:
+    """What became of samples, some of which have no answer: how many, and the last one's error."""
+    numbers = Counter(sample.status for sample in samples)
+    text = {"failed": "failed", "rejected": "were turned away by the server"}
+    told = [
+        f"{numbers[s]} of {len(samples)} requests {how}" for s, how in text.items() if numbers[s]
+    ]
+    last = next(sample.error for sample in reversed(samples) if sample.error)
+    return f"{' and '.join(told)}, the last: {last}"
+
+
 def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, Any]:
     samples = done["samples"]
     return {
@@ -211,7 +222,7 @@ def _row(done: Mapping[str, Any], client_ns: int, server_ns: int) -> dict[str, A
         "window_s": done["window_s"],
         "n_in_window": done["n_in_window"],
         "n_done": done["n_done"],
-        "n_failed": sum(bool(sample.error) for sample in samples),
+        "n_failed": sum(sample.status == "failed" for sample in samples),
         "client_cpu_ms": client_ns / 1e6,
         "server_cpu_ms": server_ns / 1e6,
     }

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from exatrkx_service.measure.load import (
     Item,
     Sample,
     Share,
-    send,
+    send_until_taken,
     take_turn,
 )
 from exatrkx_service.measure.open_loop import Schedule, take_open_turn
@@ -37,6 +37,7 @@ from exatrkx_service.measure.warmup import sweep_until_warm
 from exatrkx_service.options import Option
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import Pipeline
+from exatrkx_service.serving.access import Access
 
 # Processes are forked from one that has imported this module and has used nothing of it: loading
 # torch takes seconds, and neither gRPC nor OpenMP survives a fork once it was used.
@@ -60,7 +61,7 @@ class Task:
         parameters: the ``pipeline`` section of the configuration.
         protocol: ``grpc`` or ``http``.
         url: ``host:port`` of the server; empty if there is none.
-        token: what the server wants its clients to know.
+        access: how the server lets its clients in.
         timeout_s: a request that takes longer fails [s].
         control: whether they send to the control as well.
     """
@@ -70,7 +71,7 @@ class Task:
     parameters: Mapping[str, Any]
     protocol: str = "grpc"
     url: str = ""
-    token: str = ""
+    access: Access = field(default_factory=Access)
     timeout_s: float = 60.0
     control: bool = True
 
@@ -78,7 +79,7 @@ class Task:
         """A connection to the server, if there is one."""
         if not self.url:
             return None
-        return Client(self.url, self.protocol, self.timeout_s, self.token)
+        return Client(self.url, self.protocol, self.timeout_s, self.access)
 
 
 Pipelines = Callable[[], tuple[dict[str, Pipeline], Client | None]]
@@ -170,8 +171,9 @@ def _warm(
                 if share.samples:
                     return
                 request_id = f"{tag}/{number}/{client}/{arm}/{event}"
-                sample = Sample(arm, event, 0, client, request_id)
-                send(pipeline, events[event], sample)
+                sample = send_until_taken(
+                    pipeline, events[event], Sample(arm, event, 0, client, request_id)
+                )
                 if sample.error:
                     sample.error = f"warm-up of client {client}: {sample.error}"
                     share.samples.append(sample)

@@ -67,7 +67,7 @@ def measure_coverage(
     rows, blocks = [], []
     for number, cell in cells:
         head = {"option": CONTROL_OPTION.name, "round_number": number}
-        rows.append(tidy([cell], {}, {}, reference, **head))
+        rows.append(tidy([cell], requests={}, journals={}, sizes=reference, **head))
         blocks.append(tidy_blocks([cell], CONTROL_OPTION.name, number))
     return pd.concat(rows, ignore_index=True), pd.concat(blocks, ignore_index=True), facts
 

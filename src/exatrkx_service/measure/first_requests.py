@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tenacity
 
+from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client, RequestTimeout
-from exatrkx_service.measure.load import hash_labels
+from exatrkx_service.measure.load import again_while, hash_labels
 from exatrkx_service.measure.warmup import in_threads, sweep_until_warm
-from exatrkx_service.options import STAGES, Option
+from exatrkx_service.options import MODEL, STAGES, Option
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.serving.server import ServerError
+
+_UNTIL_TAKEN = again_while(tenacity.retry_if_exception_type(Rejected))
 
 
 class TracksError(ValueError):
@@ -58,7 +62,8 @@ class FirstRequests:
             The number of sweeps over the events, one after the other, that it took.
 
         Raises:
-            TracksError: an event's tracks are not those of the reference.
+            TracksError: an event's tracks are not those of the reference; of somebody else's model
+                none need be.
             ServerError: a lone request takes too long, or the server died.
         """
         sweeps = 0
@@ -89,14 +94,15 @@ class FirstRequests:
     def _sweep(self, pipeline: Pipeline, number: int, events: Mapping[int, np.ndarray]) -> None:
         for event, space_points in events.items():
             try:
-                found = pipeline(space_points, request_id=f"warmup/{number}/{event}")
+                request_id = f"warmup/{number}/{event}"
+                found = _UNTIL_TAKEN(pipeline, space_points, request_id=request_id)
             except RequestTimeout as error:
                 raise ServerError(
                     f"option {self.option.name}, warm-up: event {event} "
                     f"({len(space_points):,} space points), sent alone: {error.message()}; "
                     "raise it, or look at the server's log"
                 ) from None
-            if hash_labels(found["labels"]) != self.labels[event]:
+            if not self.option.model and hash_labels(found["labels"]) != self.labels[event]:
                 raise TracksError(
                     f"option {self.option.name}: the tracks of event {event} are not those that "
                     "the pipeline finds in one process (the reference); is that another network, "
@@ -106,7 +112,7 @@ class FirstRequests:
 
     def _steps_alone(self, events: Mapping[int, np.ndarray]) -> Placement:
         """Places each model in a step of its own; what that takes is in ``tensors`` then."""
-        if self.option.mode == "fused":
+        if self.option.mode in ("fused", MODEL):
             return self.placement
         placement = Placement(Option(self.option.name, "stages", STAGES), self.repository, {})
         if self.option.mode == "ensemble":

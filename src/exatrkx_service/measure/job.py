@@ -6,7 +6,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ from exatrkx_service.measure.statistics import (
     means_between,
     read_counts,
 )
-from exatrkx_service.measure.trace import Request, read_trace
+from exatrkx_service.measure.their_trace import TheirTrace, divided, traced
+from exatrkx_service.measure.trace import read_trace
 from exatrkx_service.measure.warmup import pick_events
 from exatrkx_service.options import ENSEMBLE, NULL, Option
 from exatrkx_service.pipeline import device as devices
@@ -86,6 +89,8 @@ class Measurement:
             what = "asking the server given for" if external else "starting a server with"
             self.say(f"{what} {', '.join(self.option.models)}")
             self.server = stack.enter_context(self._launch(self.option.models, work, log, largest))
+            if self.server.model:
+                self.option = replace(self.option, model=self.server.model)
             self._ask_server(self.server)
         self.placement = Placement(self.option, self.repository, dict(self.pipeline))
 
@@ -104,12 +109,14 @@ class Measurement:
         try:
             models = describe_models(server, self.option.models)
             # Clients address the ensemble alone, or the stages alone.
-            addressed = {ENSEMBLE} if self.option.mode == "ensemble" else set(self.option.models)
+            addressed = {ENSEMBLE} if self.option.mode == "ensemble" else {*self.option.models}
             self.backlog = Backlog(server, addressed, self._sent)
         except StatisticsError as error:
             models = {}
             self.say(f"warning: {error}")
         self.facts["models"] = models
+        if self.option.model:
+            self.facts["model"] = asdict(self.option.model)
         found = {model["device"] for model in models.values() if model["backend"] != "ensemble"}
         self.facts["device"] = found.pop() if len(found) == 1 else None
         cached = [name for name, model in models.items() if model["response_cache"]]
@@ -151,7 +158,7 @@ class Measurement:
         protocol = self.settings["protocol"]
         where = {}
         if server:
-            where = {"protocol": protocol, "url": server.url(protocol), "token": server.token}
+            where = {"protocol": protocol, "url": server.url(protocol), "access": server.access}
         return Task(
             option,
             self.repository,
@@ -217,7 +224,7 @@ class Measurement:
         instances = {
             name: model["instances"] or 1
             for name, model in self.facts.get("models", {}).items()
-            if name != ENSEMBLE
+            if name != ENSEMBLE and name in self.option.models
         }
         first = FirstRequests(
             self.option, self.repository, self.placement, self.connect, self.labels, self.check
@@ -227,6 +234,9 @@ class Measurement:
     def find_floor(self, work: Path, typical: Mapping[str, int]) -> None:
         """What the clients cost at a model that computes nothing, see ``floor``."""
         if not self.option.needs_server:
+            return
+        if self.option.model:
+            self.facts["driver"] = "not measured: the server has somebody else's model alone"
             return
         steps = self.placement.pipeline(None).steps
         try:
@@ -252,21 +262,30 @@ class Measurement:
         self.facts["affinities"] = affinities(crew, pids)
 
     def _read_counts(self) -> Counts | None:
-        if self.server and self.facts["models"]:
-            return read_counts(self.server, self.option.models)
-        return None
+        if not self.server or not self.facts["models"]:
+            return None
+        try:
+            return read_counts(self.server, list(self.facts["models"]))
+        except StatisticsError as error:
+            if not self.option.model:
+                raise
+            # Somebody else's may have a limit on questions, too.
+            self.say(f"warning: {error}")
+            return None
 
     def _note(self, cell: Cell, before: Counts | None) -> None:
         """Keeps the facts of a cell, and tells how it went."""
         self.facts.setdefault("cells", []).append(cell.facts())
-        if before is not None:
-            means = means_between(before, self._read_counts(), cell.concurrency)
+        after = None if before is None else self._read_counts()
+        if after is not None:
+            means = means_between(before, after, cell.concurrency)
             self.facts.setdefault("statistics", []).extend(means)
             hits = {row["model"]: row["cache_hits"] for row in means if row["cache_hits"]}
             if hits and self.settings["response_cache"] == "refuse":
                 raise ServerError(f"the server answered from a response cache: {hits}")
         option = [s for block in cell.samples for s in block if s.arm == OPTION]
-        failed = sum(bool(sample.error) for sample in option)
+        failed = sum(sample.status == "failed" for sample in option)
+        rejected = sum(sample.rejected for sample in option)
         done = sum(row["n_done"] for row in cell.blocks if row["arm"] == OPTION)
         if failed and not done and not self.facts["cells"][1:]:
             raise ServerError(
@@ -279,8 +298,45 @@ class Measurement:
         ended = f"; ended early: {cell.ended_early}" if cell.ended_early else ""
         self.say(
             f"concurrency {cell.concurrency}: {len(option)} events in {len(cell.samples)} blocks, "
-            f"{failed} failed{known}{ended}"
+            f"{failed} failed{f', {rejected} turned away' if rejected else ''}{known}{ended}"
         )
+
+    def their_trace(self) -> contextlib.AbstractContextManager[TheirTrace | None]:
+        """Traces the requests to somebody else's model, if the option has one."""
+        return traced(self.server) if self.option.model else contextlib.nullcontext()
+
+    def rows(
+        self, cells: Sequence[Cell], theirs: TheirTrace | None, of: Mapping[str, Any]
+    ) -> pd.DataFrame:
+        """The tidy rows, their requests divided by the server's trace where it can be had.
+
+        Args:
+            cells: what was measured.
+            theirs: the trace of somebody else's server.
+            of: other arguments of ``rows.tidy``.
+        """
+        server = self.server
+        make = partial(tidy, cells, journals={}, **of)
+        if server is None:
+            return make(requests={})
+        if server.trace:
+            self.facts["cold_processes"] = cold_processes(server.journals)
+            return make(
+                requests=read_trace(server.trace),
+                journals=read_journals(server.journals),
+                same_clock=server.same_clock,
+                native=server.native,
+            )
+        samples = [sample for cell in cells for block in cell.samples for sample in block]
+        theirs = theirs or TheirTrace(reason="it is not asked for")
+        table = divided(theirs, make, samples)
+        self.facts["trace"] = theirs.reason or "read"
+        if theirs.reason:
+            self.say(
+                f"the server's trace can't be had ({theirs.reason}): requests are not divided; see "
+                "its statistics"
+            )
+        return table
 
 
 def measure(
@@ -325,29 +381,15 @@ def measure(
     facts |= {"round": round_number, "limits": host.limits(), "clients": plan["clients"]}
     cells: list[Cell] = []
     most = max(plan["concurrency"])
-    with job.at_work(f"round {round_number}", most, events, reference, work, log) as crew:
+    with (
+        job.at_work(f"round {round_number}", most, events, reference, work, log) as crew,
+        job.their_trace() as theirs,
+    ):
         for cell in job.cells(crew, events, round_number):
             cells.append(cell)
         facts["timed_s"] = sum(cell.seconds for cell in cells)
     job.find_floor(work / "floor", tensor_bytes(*reference[[*SIZES]].median().astype(int)))
-    server = job.server
-    requests: dict[str, Request] | None = {}
-    journals: dict[str, Any] = {}
-    if server and server.trace:
-        requests, journals = read_trace(server.trace), read_journals(server.journals)
-        facts["cold_processes"] = cold_processes(server.journals)
-    elif server:
-        requests = None
-        say("the server's trace can't be had: requests are not divided; see its statistics")
-    rows = tidy(
-        cells,
-        requests,
-        journals,
-        reference,
-        option=option.name,
-        round_number=round_number,
-        same_clock=server.same_clock if server else True,
-        native=server.native if server else (),
-    )
+    of = {"sizes": reference, "option": option.name, "round_number": round_number}
+    rows = job.rows(cells, theirs, of)
     facts["wall_s"] = time.monotonic() - job.began_s
     return rows, tidy_blocks(cells, option.name, round_number), facts

@@ -6,17 +6,21 @@ import hashlib
 import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import tenacity
 from tritonclient.utils import InferenceServerException
 
+from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.remote import RequestTimeout
+from exatrkx_service.pipeline.labeling import canonical
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
 
+PATIENCE_S = 60  # with a server that turns requests away, before the measurement begins
 OPTION, CONTROL = "option", "control"  # the arms of a cell: what is measured, and S0 beside it
 
 
@@ -47,6 +51,7 @@ class Sample:
         labels_sha256: of the labels; empty if it failed.
         error: why it failed; empty if it did not.
         timed_out: whether it failed because the client gave up; the server may work on.
+        rejected: whether it has no answer because the server turned it away, see ``client.limits``.
     """
 
     arm: str
@@ -62,6 +67,12 @@ class Sample:
     labels_sha256: str = ""
     error: str = ""
     timed_out: bool = False
+    rejected: bool = False
+
+    @property
+    def status(self) -> str:
+        """``ok``, ``rejected`` or ``failed``."""
+        return ("rejected" if self.rejected else "failed") if self.error else "ok"
 
     @property
     def end_ns(self) -> int:
@@ -75,8 +86,8 @@ class Sample:
 
 
 def hash_labels(labels: np.ndarray) -> str:
-    """SHA-256 of int64 (N,) labels: equal for equal tracks, for labels are canonical."""
-    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<i8").tobytes()).hexdigest()
+    """SHA-256 of int64 (N,) labels: equal for equal tracks, whatever numbers they have."""
+    return hashlib.sha256(canonical(labels).astype("<i8").tobytes()).hexdigest()
 
 
 def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> np.ndarray | None:
@@ -97,11 +108,39 @@ def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> np.nda
         end_ns = time.monotonic_ns()
         sample.error = error.message() or str(error) or type(error).__name__
         sample.timed_out = isinstance(error, RequestTimeout)
+        sample.rejected = isinstance(error, Rejected)
     else:
         sample.laps = watch.laps
     sample.duration_ns = end_ns - sample.start_ns
     sample.cpu_ns = time.process_time_ns() - cpu_ns
     return labels
+
+
+def send_until_taken(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> Sample:
+    """As ``send``, again and again while the server turns the event away, for ``PATIENCE_S``.
+
+    For warming up alone: what is timed is sent once.
+
+    Returns:
+        The sample of the last try.
+    """
+
+    def once() -> Sample:
+        tried = replace(sample, laps=[])
+        send(pipeline, space_points, tried)
+        return tried
+
+    return again_while(tenacity.retry_if_result(lambda tried: tried.rejected))(once)
+
+
+def again_while(turned_away: tenacity.retry_base) -> tenacity.Retrying:
+    """Calls a function again and again while the server turns it away, for ``PATIENCE_S``."""
+    return tenacity.Retrying(
+        retry=turned_away,
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=1),
+        stop=tenacity.stop_after_delay(PATIENCE_S),
+        retry_error_callback=lambda state: state.outcome.result(),
+    )
 
 
 # The context that clients which are processes are started in.
@@ -193,7 +232,8 @@ def take_turn(
     more, go before those that count: the first ones would find a server with nothing to do, and a
     queue that is not there yet is a cost that is not seen. And a client that gets none of the
     events that count goes on with fillers until the last one of them is done. With one client there
-    are none. A request that timed out ends the turn, for the server works on.
+    are none. A request that timed out ends the turn, for the server works on; so does one that it
+    turned away, for it wants no more of them.
 
     Args:
         client: its number.
@@ -223,7 +263,7 @@ def take_turn(
         else:
             share.samples.append(sample)
             found.append(labels)
-        if sample.timed_out:
+        if sample.timed_out or sample.rejected:
             counters.halt()
         elif sample.error and number >= len(items):
             break  # it is not wanted to fail again and again while others are waited for

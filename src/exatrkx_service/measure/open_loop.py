@@ -48,7 +48,8 @@ def take_open_turn(
     """One client's part of an open loop: it takes the next request and sends it when it is due.
 
     It ends with the schedule, or when it is halted: then all requests that were due before are
-    still sent, for those that had to wait are the slow ones. A request that fails ends it at once.
+    still sent, for those that had to wait are the slow ones. A request that fails ends it at once;
+    one that the server turned away is over the limit.
 
     Args:
         client: its number.
@@ -71,12 +72,12 @@ def take_open_turn(
         request_id = f"{tag}/{arm}/{event}/{number}"
         sample = Sample(arm, event, repetition, client, request_id, scheduled_ns=due_ns)
         labels = send(pipelines[arm], events[event], sample)
-        counters.finish(over=sample.latency_ns > schedule.limit_ns)
+        counters.finish(over=sample.rejected or sample.latency_ns > schedule.limit_ns)
         sample.laps = []
         if labels is not None:
             sample.labels_sha256 = hash_labels(labels)
         share.samples.append(sample)
-        if sample.error:
+        if sample.error and not sample.rejected:
             counters.halt()
     return share
 

@@ -138,10 +138,10 @@ def unattributed(total_ns: int, laps: Iterable[Lap]) -> int:
 
 def tidy(
     cells: Sequence[Cell],
+    *,
     requests: Mapping[str, Request] | None,
     journals: Mapping[str, list[Lap]],
     sizes: pd.DataFrame,
-    *,
     option: str,
     round_number: int,
     same_clock: bool = True,
@@ -165,11 +165,10 @@ def tidy(
     for cell, number, sample in _samples(cells):
         head = (cell.concurrency, sample.arm, number)
         head += (sample.repetition, sample.event, sample.client)
-        status = "failed" if sample.error else "ok"
-        tail = (status, sample.error, sample.labels_sha256)
+        tail = (sample.status, sample.error, sample.labels_sha256)
         rows.append((*head, "event", "total", sample.start_ns, sample.duration_ns, *tail))
         laps = parts_of(sample, requests, journals, **how)
-        rows += [(*head, *lap, status, "", "") for lap in laps]
+        rows += [(*head, *lap, sample.status, "", "") for lap in laps]
     columns = [
         *("concurrency", "arm", "block", "repetition", "event", "client", "stage", "part"),
         *("start_ns", "duration_ns", "status", "error", "labels_sha256"),

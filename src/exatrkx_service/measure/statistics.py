@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-import tritonclient.grpc as grpcclient
-from tritonclient.grpc.model_config_pb2 import ModelInstanceGroup
-from tritonclient.utils import InferenceServerException
-
-from exatrkx_service.serving.server import CHANNEL, Server, token_headers
+from exatrkx_service.serving.health import ServerError
+from exatrkx_service.serving.server import Server
 
 # Parts of a request; an answer from the cache has none of the others but ``queue``.
 PARTS = ("queue", "compute_input", "compute_infer", "compute_output", "cache_hit")
@@ -18,7 +15,6 @@ Counts = dict[str, dict[str, tuple[int, int]]]
 T = TypeVar("T")
 N_READINGS = 20  # at most, for somebody else may use the server too
 PAUSE_S = 0.05
-TIMEOUT_S = 10
 
 
 class StatisticsError(RuntimeError):
@@ -47,12 +43,15 @@ def settled(read: Callable[[], T]) -> T:
 
 def _read(server: Server, models: Collection[str]) -> Counts:
     return {
-        model: {
-            part: (getattr(entry, part).count, getattr(entry, part).ns)
-            for part in (*PARTS, "success", "fail")
-        }
+        model: {part: _count(entry, part) for part in (*PARTS, "success", "fail")}
         for model, entry in _statistics(server, models).items()
     }
+
+
+def _count(entry: dict[str, Any], part: str) -> tuple[int, int]:
+    """Number and time [ns]; what is 0 is left out over gRPC."""
+    counted = entry.get(part, {})
+    return int(counted.get("count", 0)), int(counted.get("ns", 0))
 
 
 def count_done(server: Server, models: Collection[str]) -> dict[str, int]:
@@ -62,25 +61,29 @@ def count_done(server: Server, models: Collection[str]) -> dict[str, int]:
         StatisticsError: the server does not say.
     """
     statistics = _statistics(server, models)
-    return {model: entry.success.count + entry.fail.count for model, entry in statistics.items()}
+    return {
+        model: sum(_count(entry, part)[0] for part in ("success", "fail"))
+        for model, entry in statistics.items()
+    }
 
 
 def _statistics(server: Server, models: Collection[str]) -> dict[str, Any]:
-    headers = token_headers("grpc", server.token)
     try:
-        with grpcclient.InferenceServerClient(server.grpc_url, channel_args=CHANNEL) as client:
+        with server.inquiry() as asked:
             return {
-                model: client.get_inference_statistics(
-                    model, headers=headers, client_timeout=TIMEOUT_S
-                )
-                .model_stats[0]
-                .inference_stats
+                model: asked.ask("get_inference_statistics", *_which(server, model))["model_stats"][
+                    0
+                ].get("inference_stats", {})
                 for model in models
             }
-    except InferenceServerException as error:
-        raise StatisticsError(
-            f"the server at {server.grpc_url} gives no statistics: {error.message()}"
-        ) from None
+    except (ServerError, LookupError) as error:
+        raise StatisticsError(f"the server gives no statistics: {error}") from None
+
+
+def _which(server: Server, model: str) -> tuple[str, ...]:
+    """A model's name, with its version where one was asked for."""
+    versions = {server.model.name: server.model.version} if server.model else {}
+    return (model, versions[model]) if versions.get(model) else (model,)
 
 
 def means_between(before: Counts, after: Counts, concurrency: int) -> list[dict[str, Any]]:
@@ -122,44 +125,48 @@ def describe_models(server: Server, models: Sequence[str]) -> dict[str, dict[str
     Returns:
         By model ``backend`` (or ``ensemble``), ``instances`` (over all its groups), ``device``
         (``cpu``, ``cuda``, or None where the server does not tell), ``threads`` (intra-op; None
-        where it is not set), ``response_cache`` (bool) and ``dynamic_batching`` (bool).
+        where it is not set), ``response_cache`` (bool) and ``dynamic_batching`` (bool). The steps
+        of an ensemble are among them.
 
     Raises:
         StatisticsError: the server does not say.
     """
-    headers = token_headers("grpc", server.token)
-    described = {}
+    described: dict[str, dict[str, Any]] = {}
+    left = list(models)
     try:
-        with grpcclient.InferenceServerClient(server.grpc_url, channel_args=CHANNEL) as client:
-            for model in models:
-                config = client.get_model_config(
-                    model, headers=headers, client_timeout=TIMEOUT_S
-                ).config
+        with server.inquiry() as asked:
+            while left:
+                model = left.pop(0)
+                config = asked.ask("get_model_config", *_which(server, model))
+                config = config.get("config", config)  # gRPC wraps it
                 described[model] = _describe(config)
-    except InferenceServerException as error:
-        raise StatisticsError(
-            f"the server at {server.grpc_url} does not tell its models' settings: {error.message()}"
-        ) from None
+                steps = config.get("ensemble_scheduling", {}).get("step", ())
+                left += [name for step in steps if (name := step["model_name"]) not in described]
+    except ServerError as error:
+        raise StatisticsError(f"the server does not tell its models' settings: {error}") from None
     return described
 
 
-def _describe(config: Any) -> dict[str, Any]:
-    ensemble = config.HasField("ensemble_scheduling")
-    devices = {ModelInstanceGroup.KIND_CPU: "cpu", ModelInstanceGroup.KIND_GPU: "cuda"}
-    kinds = {devices.get(group.kind) for group in config.instance_group}
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
+def _describe(config: dict[str, Any]) -> dict[str, Any]:
+    ensemble = "ensemble_scheduling" in config
+    groups = config.get("instance_group", ())
+    devices = {"KIND_CPU": "cpu", "KIND_GPU": "cuda"}
+    kinds = {devices.get(group.get("kind")) for group in groups}
+    parameters = {
+        key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()
+    }
     threads = parameters.get("INTRA_OP_THREAD_COUNT", parameters.get("threads", ""))
     device = kinds.pop() if len(kinds) == 1 else None
     return {
-        "backend": "ensemble" if ensemble else config.backend,
-        "instances": None if ensemble else sum(_count(group) for group in config.instance_group),
+        "backend": "ensemble" if ensemble else config.get("backend", ""),
+        "instances": None if ensemble else sum(_instances(group) for group in groups),
         "device": parameters.get("device", device),
         "threads": int(threads) if threads.isdigit() else None,
-        "response_cache": config.response_cache.enable,
-        "dynamic_batching": config.HasField("dynamic_batching"),
+        "response_cache": bool(config.get("response_cache", {}).get("enable")),
+        "dynamic_batching": "dynamic_batching" in config,
     }
 
 
-def _count(group: Any) -> int:
+def _instances(group: dict[str, Any]) -> int:
     # A group is on each GPU that it names.
-    return group.count * max(1, len(group.gpus))
+    return group.get("count", 0) * max(1, len(group.get("gpus", ())))

@@ -9,6 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from exatrkx_service.options import FUSED
 from exatrkx_service.pipeline.stopwatch import Lap
@@ -148,13 +149,28 @@ def read_trace(path: Path) -> dict[str, Request]:
         TraceError: the file is missing or is no trace.
     """
     try:
-        entries = json.loads(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise TraceError(
             f"{path}: the server wrote no trace; was it killed before its end?"
         ) from None
+    return _requests(_parsed(text, str(path)))
+
+
+def parse_trace(text: str, source: str) -> dict[str, Request]:
+    """As ``read_trace``, of what a server that goes on has added to its file since some moment."""
+    text = text.strip().strip(",").removeprefix("[")
+    return _requests(_parsed(f"[{text}" if text.endswith("]") else f"[{text}]", source))
+
+
+def _parsed(text: str, source: str) -> list[dict[str, Any]]:
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise TraceError(f"{path}: expected a complete JSON trace: {error}") from None
+        raise TraceError(f"{source}: expected a complete JSON trace: {error}") from None
+
+
+def _requests(entries: list[dict[str, Any]]) -> dict[str, Request]:
     requests: dict[int, Request] = {}
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
@@ -169,5 +185,6 @@ def read_trace(path: Path) -> dict[str, Request]:
         for stamp in entry.get("timestamps", ()):
             request.stamps[stamp["name"]] = int(stamp["ns"])
     for child, parent in parents.items():
-        requests[parent].steps.append(requests[child])
+        if parent in requests:
+            requests[parent].steps.append(requests[child])
     return {name: requests[number] for number, name in names.items() if number not in parents}

@@ -20,6 +20,7 @@ from exatrkx_service.measure.arrivals import (
     queries_needed,
     verdict,
 )
+from exatrkx_service.measure.cell import why_failed
 from exatrkx_service.measure.clients import Crew
 from exatrkx_service.measure.load import OPTION, Counters, Item, Sample
 from exatrkx_service.measure.open_loop import Schedule
@@ -58,8 +59,12 @@ class Trial:
 
     @cached_property
     def latencies_ms(self) -> np.ndarray:
-        """From the scheduled time to the answer [ms], float (requests,)."""
-        return np.array([sample.latency_ns for sample in self.samples]) / NS_PER_MS
+        """From the scheduled time to the answer [ms], float (requests,).
+
+        Infinite for one that the server turned away: it never gets its answer.
+        """
+        latencies = np.array([sample.latency_ns for sample in self.samples]) / NS_PER_MS
+        return np.where([sample.rejected for sample in self.samples], np.inf, latencies)
 
     @cached_property
     def dispatch_ms(self) -> np.ndarray:
@@ -82,6 +87,8 @@ class Trial:
     def client_limited(self) -> bool:
         """Whether only the wait for a free client is over the limit: more of them may do more."""
         sent_ms = self.latencies_ms - self.dispatch_ms
+        if not np.isfinite(_quantile(sent_ms, self.quantile)):
+            return False
         return self.verdict == OVER and _quantile(sent_ms, self.quantile) <= self.limit_ms
 
     def row(self) -> dict[str, Any]:
@@ -111,10 +118,11 @@ def _rate(moments_ns: Sequence[int]) -> float:
 
 
 def _quantile(values: np.ndarray, quantile: float) -> float:
-    """One of the values; NaN if they are so few that none is expected above it."""
+    """One of the values; NaN if so few that none is expected above it, or if it is infinite."""
     if len(values) * (1 - quantile) < 1 - 1e-9:
         return math.nan
-    return float(np.quantile(values, quantile, method="higher"))
+    found = float(np.quantile(values, quantile, method="higher"))
+    return found if math.isfinite(found) else math.nan
 
 
 class Look:
@@ -212,9 +220,8 @@ def run_trial(
     samples = [sample for share in shares for sample in share.samples]
     samples.sort(key=lambda sample: sample.scheduled_ns)
     trial = Trial(rate_evt_s, load["limit_ms"], quantile, samples, disturbed)
-    failed = [sample.error for sample in samples if sample.error]
-    if failed:
-        trial.problem = f"{len(failed)} of {len(samples)} requests failed, the last: {failed[-1]}"
+    if any(sample.status == "failed" for sample in samples):
+        trial.problem = why_failed(samples)
     return trial
 
 

@@ -63,6 +63,21 @@ def compiled_label_tracks(n_space_points: int, edges: Any, scores: Any, cut: flo
     return torch.ops.exatrkx.label_tracks(n_space_points, edges, scores, cut)
 
 
+def canonical(labels: np.ndarray) -> np.ndarray:
+    """The labels that ``label_tracks`` would give to the same tracks.
+
+    Args:
+        labels: int64 (N,), any numbers; a negative one is of no track, and so is one that a single
+            space point has.
+    """
+    _, first, group, size = np.unique(
+        labels, return_index=True, return_inverse=True, return_counts=True
+    )
+    found = first[group].astype(np.int64)
+    found[(labels < 0) | (size[group] < 2)] = -1
+    return found
+
+
 def label_walks(
     n_space_points: int, edges: np.ndarray, scores: np.ndarray, cut: float
 ) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from exatrkx_service.events.event import PointsWithColumns
 from exatrkx_service.options import STAGES
 from exatrkx_service.pipeline.stages import make_stage
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -42,12 +43,16 @@ class Pipeline:
         self.steps = steps
 
     def __call__(
-        self, space_points: np.ndarray, watch: Stopwatch | None = None, request_id: str = ""
+        self,
+        space_points: np.ndarray | PointsWithColumns,
+        watch: Stopwatch | None = None,
+        request_id: str = "",
     ) -> dict[str, Any]:
         """Finds the tracks of one event.
 
         Args:
-            space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
+            space_points: float32 (N, 3): r [mm], phi [rad], z [mm]; or these with columns of their
+                file, which are the tensor ``columns`` then.
             watch: gets one lap per part of each step.
             request_id: prefix of the ids of requests to the server.
 
@@ -56,6 +61,8 @@ class Pipeline:
         """
         watch = watch or Stopwatch()
         tensors: dict[str, Any] = {"space_points": space_points}
+        if isinstance(space_points, PointsWithColumns):
+            tensors = dict(vars(space_points))
         for step in self.steps:
             step(tensors, watch, request_id)
         tensors["labels"] = to_numpy(tensors["labels"])

@@ -13,11 +13,13 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import FUSED, NETWORKS
+from exatrkx_service.options import FUSED, NETWORKS, TheirModel
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
 from exatrkx_service.serving import container, embedded, journal, native
+from exatrkx_service.serving.access import Access, diagnose
 from exatrkx_service.serving.health import Health, ServerError, load_failure
+from exatrkx_service.serving.inquiry import Inquiry, Silent
 from exatrkx_service.serving.memory import check_room
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import prepare
@@ -26,13 +28,13 @@ from exatrkx_service.serving.server import (
     LOOPBACK,
     NotReady,
     Server,
-    ask_version,
     check_free,
     free_ports,
     server_arguments,
     tail,
     wait_ready,
 )
+from exatrkx_service.serving.their_model import ask_interface
 
 
 @contextlib.contextmanager
@@ -139,7 +141,7 @@ def launch(
                 journals=journals,
                 native=tuple(own - {FUSED}),  # that one takes notes
                 networks=networks,
-                token=token,
+                access=Access(token=token),
             )
         )
 
@@ -212,8 +214,25 @@ def wait_started(
 
 def _external(settings: Mapping[str, Any], models: Sequence[str]) -> Server:
     """Somebody else's server; nothing is started, and its trace can't be had."""
-    urls = settings["urls"]
-    version = ask_version(urls["grpc"], models)
+    protocol, access = settings["protocol"], Access.from_settings(settings)
+    url, model = settings["urls"][protocol], None
+    try:
+        with Inquiry(url, protocol, access) as server:
+            version = server.ask("get_server_metadata").get("version", "not known")
+            if "model" in settings:
+                model = ask_interface(server, TheirModel.from_config(settings["model"]))
+            else:
+                server.check_ready(models)
+    except Silent:
+        if found := diagnose(url, protocol, access):
+            raise ServerError(f"the server at {url} does not answer: {found}") from None
+        raise
     return Server(
-        grpc_url=urls["grpc"], http_url=urls["http"], version=version, machine="not known"
+        grpc_url=settings["urls"].get("grpc", ""),
+        http_url=settings["urls"].get("http", ""),
+        version=version,
+        access=access,
+        asked=protocol,
+        model=model,
+        machine="not known",
     )

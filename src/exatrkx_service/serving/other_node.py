@@ -20,11 +20,13 @@ from subprocess import Popen
 from typing import Any
 
 from exatrkx_service.environment import cleaned, pin
+from exatrkx_service.serving.access import Access
 from exatrkx_service.serving.health import ServerError
+from exatrkx_service.serving.inquiry import ask_version
 from exatrkx_service.serving.launch import owned
 from exatrkx_service.serving.process import PACKAGES
 from exatrkx_service.serving.serve import ENDPOINT
-from exatrkx_service.serving.server import Server, ask_version, tail
+from exatrkx_service.serving.server import Server, tail
 
 _ADVICE = (
     "expected a Slurm job with two nodes: `nodes: 2` and `tasks: 2` for the rule measure in the "
@@ -132,11 +134,11 @@ def launch_on_other_node(
             journals=work / "journals",
             native=tuple(endpoint["native"]),
             networks=endpoint["networks"],
-            token=endpoint["token"],
+            access=Access(token=endpoint["token"]),
             same_clock=False,
         )
         try:
-            ask_version(server.grpc_url, models)
+            ask_version(server.grpc_url, models, access=server.access)
         except ServerError:
             # It can end as soon as it has said where it is.
             server.check_alive(wait_s=10)

@@ -12,23 +12,14 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import tenacity
-import tritonclient.grpc as grpcclient
-from tritonclient.utils import InferenceServerException
 
+from exatrkx_service.options import TheirModel
+from exatrkx_service.serving.access import TOKEN_HEADER, Access
 from exatrkx_service.serving.health import Health, ServerError
+from exatrkx_service.serving.inquiry import Inquiry, ask_version
 
 LOOPBACK = "127.0.0.1"
 PORTS = ("http", "grpc", "metrics")
-TOKEN_HEADER = "exatrkx-token"
-# gRPC lets all channels of a process to one address share a connection; it limits messages, unless
-# told otherwise, as soon as one argument is given; and it takes a proxy from the environment, for
-# this machine's own addresses as well.
-CHANNEL = [
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.enable_http_proxy", 0),
-]
 # What another user of the network must not do; health and metadata are open.
 _RESTRICTED = (
     *("inference", "shared-memory", "model-repository", "model-config"),
@@ -52,7 +43,9 @@ class Server:
         native: stages that a backend computes in the server's own process, without a model that
             takes notes.
         networks: what serves the networks, in words; None if not known.
-        token: what its clients must know; empty for all.
+        access: how it lets its clients in.
+        asked: the protocol by which it is asked about itself.
+        model: the one that it has, if it is somebody else's.
         same_clock: whether the time stamps of the trace are on the clients' clock.
         machine: where it runs: that of the clients, or a description.
     """
@@ -67,13 +60,19 @@ class Server:
     journals: Path | None = None
     native: tuple[str, ...] = ()
     networks: str | None = None
-    token: str = ""
+    access: Access = field(default_factory=Access)
+    asked: str = "grpc"
+    model: TheirModel | None = None
     same_clock: bool = True
     machine: Any = "that of the clients"
 
     def url(self, protocol: str) -> str:
         """``host:port`` of ``grpc`` or ``http``."""
         return {"grpc": self.grpc_url, "http": self.http_url}[protocol]
+
+    def inquiry(self) -> Inquiry:
+        """For questions to it."""
+        return Inquiry(self.url(self.asked), self.asked, self.access)
 
     def check_alive(self, wait_s: float = 0) -> None:
         """Raises ServerError, with the end of the server's log, if it does not work any more.
@@ -165,29 +164,6 @@ def server_arguments(
         arguments.append(f"--grpc-restricted-protocol={','.join(_RESTRICTED)}:{secret}")
         arguments.append(f"--http-restricted-api={','.join(_RESTRICTED)}:{secret}")
     return arguments
-
-
-def token_headers(protocol: str, token: str) -> dict[str, str]:
-    """The headers of a request to a server with a token."""
-    prefix = "triton-grpc-protocol-" if protocol == "grpc" else ""
-    return {f"{prefix}{TOKEN_HEADER}": token} if token else {}
-
-
-def ask_version(grpc_url: str, models: Sequence[str]) -> str:
-    """The version of the server at a URL, which must be ready with the models.
-
-    Raises:
-        ServerError: it does not answer, or is not ready.
-    """
-    try:
-        with grpcclient.InferenceServerClient(grpc_url, channel_args=CHANNEL) as client:
-            missing = [model for model in models if not client.is_model_ready(model)]
-            version = client.get_server_metadata().version
-    except InferenceServerException as error:
-        raise ServerError(f"the server at {grpc_url} does not answer: {error.message()}") from None
-    if missing:
-        raise ServerError(f"the server at {grpc_url} is not ready with the model {missing[0]}")
-    return version
 
 
 def wait_ready(

@@ -270,3 +270,15 @@ def test_problems_are_named(page, tables, image, tmp_path):
         caption.write_text(content)
         with pytest.raises(ReportError, match=r"bad\.rst: "):
             caption_html(caption, CONFIG)
+
+
+def test_a_model_of_somebody_else_and_what_was_left_out_for_it_are_told(tables):
+    config = CONFIG | {"server": CONFIG["server"] | {"model": {"name": "tracks"}}}
+    config["options"] = CONFIG["options"] | {"theirs": {"serve": "model"}}
+    summary = tables.summary.replace({"option": {"S5": "theirs"}}).assign(same_tracks=0.25)
+    checks = {check["name"]: check for check in validity(summary, config, {}, 0.0, [])}
+    assert checks["Tracks of theirs"]["details"][0] == "theirs with 1 client: 25% of the events"
+    assert [line.partition(":")[0] for line in checks["Left out"]["details"]] == [
+        *("S1", "S2", "S3", "S4", "S5")
+    ]
+    assert "Left out" not in {check["name"] for check in validity(summary, CONFIG, {}, 0.0, [])}

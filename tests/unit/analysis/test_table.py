@@ -67,7 +67,7 @@ def test_names_are_read_as_they_were_written(tmp_path, name):
         (lambda text: text.replace("stable", "bogus"), "verdict 'bogus'; expected one of stable, "),
         (lambda text: text.replace("stable", ""), "S0 with 1 client: verdict nan; expected one of"),
         (
-            lambda text: re.sub(r"(?m)^(S0,1,\d+,\d+,\d+,)[\d.]+", r"\1abc", text),
+            lambda text: re.sub(r"(?m)^(S0,1,\d+,\d+,\d+,\d+,)[\d.]+", r"\1abc", text),
             "column 'mean_ms': ",
         ),
     ],

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from synthetic import make_blocks, make_jobs, make_reference, make_timings
 
-from exatrkx_service.analysis.cells import INVALID, STABLE, UNSTABLE
+from exatrkx_service.analysis.cells import INVALID, STABLE, UNSTABLE, same_tracks
 from exatrkx_service.analysis.verdicts import verdicts
+from exatrkx_service.measure.load import hash_labels
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +166,61 @@ def test_other_tracks_of_the_control_are_invalid(timings):
     timings.loc[chosen, "labels_sha256"] = "0" * 64
     reason = "other tracks than the reference in the control"
     assert judge(timings)["S3", 1] == (INVALID, reason)
+
+
+def of_theirs(timings):
+    """The samples of S3 as those of somebody else's model, with tracks of its own."""
+    own = (timings.option == "S3") & (timings.arm == "option")
+    stage = timings.stage.where(~own | timings.part.isin(["total", "unattributed"]), "model")
+    timings = timings.assign(stage=stage).drop_duplicates(
+        ["option", "round", "concurrency", "arm", "block", "repetition", "event", "stage", "part"]
+    )
+    total = own.reindex(timings.index) & (timings.part == "total")
+    return timings.assign(labels_sha256=timings.labels_sha256.where(~total, "0" * 64)), total
+
+
+def test_somebody_elses_model_may_find_other_tracks(timings):
+    other, _ = of_theirs(timings)
+    found = judge(other)
+    assert "other tracks" not in " ".join(reason for _, reason in found.values())
+    assert INVALID not in {verdict for verdict, _ in found.values()}
+    shares = same_tracks(other, make_reference(timings))
+    assert shares["S3", 1] == 0 and shares["S0", 1] == 1
+    # Those of its control are ours.
+    control = (timings.option == "S3") & (timings.arm == "control") & (timings.part == "total")
+    wrong = other.assign(labels_sha256=other.labels_sha256.where(~control, "1" * 64))
+    assert judge(wrong)["S3", 1] == (INVALID, "other tracks than the reference in the control")
+
+
+def test_a_model_that_changes_its_mind_is_unstable(timings):
+    other, total = of_theirs(timings)
+    event = other.event[total].iloc[0]
+    late = total & (other.event == event) & (other["round"] == 2) & (other.concurrency == 2)
+    changing = other.assign(labels_sha256=other.labels_sha256.where(~late, "1" * 64))
+    n_events = timings.event.nunique()
+    verdict, reason = judge(changing)["S3", 2]
+    assert verdict == UNSTABLE
+    assert f"the model gave other tracks than at first to 1 of {n_events} events" in reason
+    assert "at first" not in judge(changing)["S3", 1][1]
+
+
+def test_a_model_that_finds_nothing_has_no_time(timings):
+    other, total = of_theirs(timings)
+    nothing = {n: hash_labels(np.full(n, -1)) for n in other.n_space_points.unique()}
+    empty = other.assign(
+        labels_sha256=other.labels_sha256.where(~total, other.n_space_points.map(nothing))
+    )
+    assert judge(empty)["S3", 1] == (INVALID, "no tracks were found in any event")
+
+
+def test_requests_that_were_turned_away_are_no_failures(timings):
+    chosen = (timings.option == "S3") & (timings.arm == "option") & (timings.part == "total")
+    first = timings[chosen & (timings.concurrency == 2)].index[:3]
+    timings.loc[first, ["status", "error", "labels_sha256"]] = ["rejected", "quota", ""]
+    blocks = make_blocks(timings)
+    blocks["n_failed"] = 0
+    verdict, reason = judge(timings, blocks)["S3", 2]
+    assert (verdict, reason) == (
+        INVALID,
+        "3 requests were turned away by the server, which is its limit and no failure: quota",
+    )

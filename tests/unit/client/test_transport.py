@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import pickle
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +17,9 @@ from tritonclient.grpc.service_pb2 import ModelInferRequest, ModelInferResponse
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from exatrkx_service.client import transport
+from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.transport import GrpcTransport, HttpTransport
+from exatrkx_service.serving.access import Access
 
 INPUTS = {
     "space_points": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -26,7 +30,7 @@ LABELS = np.array([3, -1, 2**40], np.int64)
 
 @contextlib.contextmanager
 def connected(kind, url="127.0.0.1:9", timeout_s=5, token=""):
-    one = kind(url, timeout_s, token)
+    one = kind(url, timeout_s, Access(token=token))
     try:
         yield one
     finally:
@@ -103,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         if json_size is not None:
             self.send_header("Inference-Header-Content-Length", str(json_size))
+        for name, value in self.server.more.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(answer)
 
@@ -114,6 +120,7 @@ class Handler(BaseHTTPRequestHandler):
 def http_server():
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         server.requests, server.answer = [], (200, *http_answer(LABELS))
+        server.more = {}
         server.url = f"127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -126,7 +133,7 @@ def test_an_http_request_is_what_tritonclient_sends(http_server):
         client.infer("gnn", **tensors(module), request_id="a/gnn")
     with connected(HttpTransport, http_server.url, token="secret") as ours:
         for _ in range(2):
-            answer = ours.call("gnn", ours.encode("gnn", INPUTS, "labels", "a/gnn"))
+            answer = ours.call(ours.encode("gnn", INPUTS, "labels", "a/gnn"))
             np.testing.assert_array_equal(ours.decode(answer, "labels"), LABELS)
     theirs, first, second = http_server.requests
     assert theirs[1] == first[1] == "/v2/models/gnn/infer"
@@ -150,7 +157,7 @@ def test_an_http_error_says_what_the_server_said(http_server, answer, message):
         connected(HttpTransport, http_server.url) as one,
         pytest.raises(InferenceServerException, match=message) as caught,
     ):
-        one.call("gnn", one.encode("gnn", INPUTS, "labels", "x"))
+        one.call(one.encode("gnn", INPUTS, "labels", "x"))
     assert caught.value.status() == "502"
 
 
@@ -183,7 +190,7 @@ def test_a_grpc_call_carries_the_bytes_and_the_token(grpc_server):
     grpc_server.answer = answer
     with connected(GrpcTransport, grpc_server.url, token="secret") as one:
         message = one.encode("gnn", INPUTS, "labels", "x")
-        np.testing.assert_array_equal(one.decode(one.call("gnn", message), "labels"), LABELS)
+        np.testing.assert_array_equal(one.decode(one.call(message), "labels"), LABELS)
     (request, metadata), *_ = got
     assert request == message
     assert metadata["triton-grpc-protocol-exatrkx-token"] == "secret"
@@ -197,7 +204,7 @@ def test_a_grpc_error_says_what_the_server_said(grpc_server):
         connected(GrpcTransport, grpc_server.url) as one,
         pytest.raises(InferenceServerException, match="no such model") as caught,
     ):
-        one.call("gnn", b"")
+        one.call(b"")
     assert caught.value.status() == "StatusCode.NOT_FOUND"
 
 
@@ -209,6 +216,84 @@ def test_a_call_ends_when_its_time_is_over(grpc_server, http_server):
     try:
         for kind, url in urls.items():
             with connected(kind, url, timeout_s=0.2) as one, pytest.raises(TimeoutError):
-                one.call("gnn", one.encode("gnn", INPUTS, "labels", "x"))
+                one.call(one.encode("gnn", INPUTS, "labels", "x"))
     finally:
         wait.set()
+
+
+RETRY_INFO = b"\x08\x0e\x1a(type.googleapis.com/google.rpc.RetryInfo"
+GRPC_ERRORS = [
+    ("RESOURCE_EXHAUSTED", "quota of this user", (), True),
+    ("RESOURCE_EXHAUSTED", "Received message larger than max (9 vs. 4)", (), False),
+    ("UNAVAILABLE", "busy", (("retry-after", "3"),), True),
+    ("UNAVAILABLE", "busy", (("grpc-retry-pushback-ms", "300"),), True),
+    ("UNAVAILABLE", "busy", (("grpc-status-details-bin", RETRY_INFO),), True),
+    ("UNAVAILABLE", "Exceeds maximum queue size", (), True),
+    ("UNAVAILABLE", "going down", (), False),
+    ("INTERNAL", "broken", (("retry-after", "3"),), False),
+]
+
+
+@pytest.mark.parametrize(("code", "details", "trailing", "rejected"), GRPC_ERRORS)
+def test_a_grpc_request_that_was_turned_away(grpc_server, code, details, trailing, rejected):
+    def answer(_, context):
+        context.set_trailing_metadata(trailing)
+        context.abort(grpc.StatusCode[code], details)
+
+    grpc_server.answer = answer
+    with (
+        connected(GrpcTransport, grpc_server.url) as one,
+        pytest.raises(InferenceServerException, match=re.escape(details)) as caught,
+    ):
+        one.call(b"")
+    assert isinstance(caught.value, Rejected) == rejected
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "answer", "rejected"),
+    [
+        (429, {}, b"slow down", True),
+        (503, {"Retry-After": "2"}, b"later", True),
+        (503, {}, b'{"error": "Exceeds maximum queue size"}', True),
+        (503, {}, b"broken", False),
+        (500, {"Retry-After": "2"}, b"broken", False),
+    ],
+)
+def test_an_http_request_that_was_turned_away(http_server, status, headers, answer, rejected):
+    http_server.answer, http_server.more = (status, answer, None), headers
+    with (
+        connected(HttpTransport, http_server.url) as one,
+        pytest.raises(InferenceServerException) as caught,
+    ):
+        one.call(one.encode("gnn", INPUTS, "labels", "x"))
+    assert isinstance(caught.value, Rejected) == rejected
+
+
+def test_a_version_is_part_of_the_request(http_server):
+    with connected(HttpTransport, http_server.url) as one:
+        one.call(one.encode("their model", INPUTS, "labels", "x", "3"))
+    assert http_server.requests[0][1] == "/v2/models/their%20model/versions/3/infer"
+    with connected(GrpcTransport) as one:
+        message = one.encode("gnn", INPUTS, "labels", "x", "3")
+    assert ModelInferRequest.FromString(message).model_version == "3"
+
+
+def test_what_a_server_repeats_of_a_secret_header_is_masked(grpc_server, http_server, monkeypatch):
+    monkeypatch.setenv("PASS", "Bearer s3cret")
+    access = Access(variables={"Authorization": "PASS"})
+    got = []
+
+    def answer(_, context):
+        got.append(dict(context.invocation_metadata())["authorization"])
+        context.abort(grpc.StatusCode.INTERNAL, f"no {got[0]}, s3cret")
+
+    grpc_server.answer = answer
+    http_server.answer = (500, b"no Bearer s3cret, s3cret", None)
+    for kind, server in ((GrpcTransport, grpc_server), (HttpTransport, http_server)):
+        one = kind(server.url, 5, access)
+        with pytest.raises(InferenceServerException, match=r"no \*\*\*, \*\*\*"):
+            one.call(one.encode("gnn", INPUTS, "labels", "x"))
+        one.close()
+    assert got == ["Bearer s3cret"]
+    assert http_server.requests[0][2]["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(access) and b"s3cret" not in pickle.dumps(access)

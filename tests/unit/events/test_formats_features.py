@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.formats.features import Features
+from exatrkx_service.events.imported import imported_with_columns, write_imported
 from exatrkx_service.events.tables import EventFormatError
 
 POINTS = [(0.03125, 0.5, -1.5), (1.2e-1, -0.25, 3e-7), (0.0, 1.0, 0.0), (1.0, -0.999, 2.5)]
@@ -246,3 +247,26 @@ def test_what_is_beyond_any_tracker_is_refused_in_small_events_too(tmp_path):
     (tmp_path / "event.csv").write_text("30,0.5,0.1\n")
     with pytest.raises(EventFormatError, match=r"is 30000\.2 from the origin, expected 0 to 20000"):
         Features(tmp_path, {}).read(0)
+
+
+def test_columns_that_are_asked_for_are_kept_as_they_are(tmp_path):
+    lines = [f"0.03,0.5,0.1,{n},{n * 1e-3},text" for n in range(3)]
+    (tmp_path / "event.csv").write_text("\n".join(lines) + "\n")
+    assert Features(tmp_path, {}).read(0).columns is None
+    event = Features(tmp_path, {"columns": 5}).read(0)
+    expected = np.array([[0.03, 0.5, 0.1, n, n * 1e-3] for n in range(3)], np.float32)
+    np.testing.assert_array_equal(event.columns, expected)
+    np.testing.assert_array_equal(event.space_points, Features(tmp_path, {}).read(0).space_points)
+    write_imported(tmp_path, event, truth=False)
+    again = imported_with_columns(tmp_path, 0)
+    np.testing.assert_array_equal(again.columns, expected)
+    np.testing.assert_array_equal(again.space_points, event.space_points)
+    for columns, message in (
+        (6, r"line 1, column column 6: .*text"),
+        (7, r"event.csv: line 1: 6 values, expected 7, the columns that server.model.columns asks"),
+    ):
+        with pytest.raises(EventFormatError, match=message):
+            Features(tmp_path, {"columns": columns}).read(0)
+    (tmp_path / "event.csv").write_text("0.03,0.5,0.1,1e300\n")
+    with pytest.raises(EventFormatError, match=r"line 1, column column 4: .*fits into float32"):
+        Features(tmp_path, {"columns": 4}).read(0)

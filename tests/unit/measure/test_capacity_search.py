@@ -116,3 +116,15 @@ def test_a_quantile_needs_enough_requests():
     empty = Trial(10.0, 100.0, 0.99).row()
     assert empty["n_queries"] == empty["n_over"] == 0 and empty["verdict"] == UNDECIDED
     assert pd.isna(empty["p50_ms"])
+
+
+def test_requests_that_the_server_turns_away_are_over_the_limit_and_no_failures():
+    quick = queue(10.0, n=1000)
+    for sample in quick.samples[::20]:
+        sample.error, sample.rejected, sample.duration_ns = "quota", True, 1
+    trial = Trial(10.0, 100.0, 0.99, quick.samples)
+    row = trial.row()
+    assert trial.verdict == OVER and not trial.client_limited
+    assert row["n_over"] >= 50 and row["problem"] == ""
+    assert math.isnan(row["p99_ms"]) and row["p50_ms"] < 100
+    queue.cache_clear()

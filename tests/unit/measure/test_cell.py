@@ -158,7 +158,7 @@ def test_a_row_for_each_block_and_arm_says_what_it_took(sizes):
         assert rows.n_in_window.sum() == len(own)
         assert rows.window_s.sum() == pytest.approx(sum(s.duration_ns for s in own) / 1e9)
     sizes = sizes.iloc[[0] * len(EVENTS)].assign(event=list(EVENTS))
-    table = tidy([cell], {}, {}, sizes, option="S1", round_number=2)
+    table = tidy([cell], requests={}, journals={}, sizes=sizes, option="S1", round_number=2)
     totals = table[table.part == "total"]
     assert len(totals) == len(samples)
     assert totals.groupby(["block", "arm"]).size().unstack().notna().all(axis=None)

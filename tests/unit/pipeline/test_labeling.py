@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exatrkx_service.pipeline.labeling import (
+    canonical,
     choose_edges,
     compiled_label_tracks,
     label_tracks,
@@ -155,3 +156,14 @@ def test_an_event_without_points_or_edges(label):
     none = np.empty((2, 0), np.int64), np.empty(0, np.float32)
     assert label(0, *none, CUT).shape == (0,)
     assert label(2, *none, CUT).tolist() == [-1, -1]
+
+
+@given(graphs(), st.randoms())
+def test_the_same_tracks_have_the_same_labels_whatever_their_numbers(graph, random):
+    labels = label_tracks(*graph, CUT)
+    np.testing.assert_array_equal(canonical(labels), labels)
+    others = random.sample(range(100), 31)
+    # As others number them: no order, and a number of its own for a point of no track, or below 0.
+    alone = [-random.randint(1, 9) if random.random() < 0.5 else 1000 + i for i in range(graph[0])]
+    theirs = [others[label] if label >= 0 else alone[i] for i, label in enumerate(labels)]
+    np.testing.assert_array_equal(canonical(np.array(theirs, np.int64)), labels)

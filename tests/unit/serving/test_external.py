@@ -4,6 +4,7 @@ import pytest
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.remote import Client
+from exatrkx_service.serving.access import Access
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.server import ServerError, free_ports
 
@@ -44,12 +45,12 @@ def test_who_does_not_know_the_token_is_refused(repository, settings, config, tm
     with launch(*arguments, token="secret") as server:
         for protocol, url in (("grpc", server.grpc_url), ("http", server.http_url)):
             for token in ("", "wrong"):
-                client = Client(url, protocol, 20, token)
+                client = Client(url, protocol, 20, Access(token=token))
                 message = client.transport.encode("labeling", {}, "labels", "x")
                 with pytest.raises(InferenceServerException, match="restricted"):
                     client.call("labeling", message)
                 client.close()
-            client = Client(url, protocol, 20, "secret")
+            client = Client(url, protocol, 20, Access(token="secret"))
             with pytest.raises(InferenceServerException, match="expected 3 inputs but got 0"):
                 client.call("labeling", message)
             client.close()

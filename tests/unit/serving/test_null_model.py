@@ -48,7 +48,7 @@ def test_the_floor_of_a_job(kind, repository, settings, config, tmp_path, root, 
     arguments = (repository, [NULL], tmp_path / "w", settings, config["pipeline"])
     with launch(*arguments, token="secret") as server:
         task = Task(
-            *(None, repository, config["pipeline"], "grpc", server.grpc_url, "secret"),
+            *(None, repository, config["pipeline"], "grpc", server.grpc_url, server.access),
             control=False,
         )
         rows = measure_floor(server, plan, task, steps, sizes)

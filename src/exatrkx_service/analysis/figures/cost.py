@@ -30,6 +30,7 @@ from exatrkx_service.analysis.timings import (
     BASELINE,
     ENSEMBLE,
     EVENT,
+    MODEL,
     PIPELINE,
     STAGES,
     UNATTRIBUTED,
@@ -66,8 +67,9 @@ def comparison(
     x = np.arange(len(options))
     bottom = np.zeros(len(options))
     compute = is_compute(parts)
+    computed = [*STAGES, *([MODEL] if MODEL in set(parts.stage[compute]) else [])]
     layers = [
-        *((compute & (parts.stage == stage), {"color": STAGE_COLOURS[stage]}) for stage in STAGES),
+        *((compute & (parts.stage == s), {"color": STAGE_COLOURS[s]}) for s in computed),
         (is_overhead(parts), _OVERHEAD),
         (parts.part == UNATTRIBUTED, {"color": UNATTRIBUTED_COLOUR}),
     ]
@@ -116,7 +118,7 @@ def comparison(
         ),
         Patch(color=UNATTRIBUTED_COLOUR, label="in no part"),
         Patch(**_OVERHEAD, label="overhead\n(all but compute)"),
-        *(Patch(color=STAGE_COLOURS[s], label=STAGE_NAMES[s]) for s in reversed(STAGES)),
+        *(Patch(color=STAGE_COLOURS[s], label=STAGE_NAMES[s]) for s in reversed(computed)),
     ]
     figure.legend(
         handles=handles,
@@ -226,7 +228,7 @@ def _cost_panel(axes: Axes, costs: pd.DataFrame, confidence_level: float) -> Non
 
 def _served_stages(rows: pd.DataFrame) -> list[str]:
     served = set(rows.stage[is_overhead(rows)])
-    return [*(stage for stage in [ENSEMBLE, PIPELINE, *STAGES] if stage in served), EVENT]
+    return [*(stage for stage in [ENSEMBLE, PIPELINE, MODEL, *STAGES] if stage in served), EVENT]
 
 
 def _overhead_panel(axes: Axes, rows: pd.DataFrame, lane: list[str]) -> None:

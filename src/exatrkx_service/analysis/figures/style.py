@@ -18,6 +18,7 @@ from exatrkx_service.analysis.timings import (
     COMPUTE_PARTS,
     ENSEMBLE,
     EVENT,
+    MODEL,
     PIPELINE,
     STAGES,
     UNATTRIBUTED,
@@ -26,7 +27,11 @@ from exatrkx_service.options import option_order
 
 # Okabe and Ito's colours, told apart with every common form of colour blindness.
 STAGE_COLOURS = dict(
-    zip(STAGES, ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"], strict=True)
+    zip(
+        [*STAGES, MODEL],
+        ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"],
+        strict=True,
+    )
 )
 OVERHEAD_COLOUR = "#BDBDBD"
 UNATTRIBUTED_COLOUR = "#222222"
@@ -73,6 +78,7 @@ STAGE_NAMES = {
     "gnn": "GNN",
     ENSEMBLE: "ensemble request",
     PIPELINE: "fused request",
+    MODEL: "their model",
     EVENT: "in no part",
 }
 # Paul Tol's "bright" scheme, with black for the baseline; more options take the rest in turn.
@@ -169,6 +175,8 @@ def served_label(rows: pd.DataFrame) -> str:
         return "ensemble,\none request"
     if PIPELINE in stages:
         return "fused,\none request"
+    if MODEL in stages:
+        return "their model,\none request"
     served = [s for s in STAGES if set(rows.part[rows.stage == s]) - {"compute"}]
     if not served:
         return "no service"

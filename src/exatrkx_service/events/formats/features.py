@@ -30,7 +30,8 @@ _PI = np.float32(np.pi)
 class Features(Format):
     """One space point a line: r, phi and z, each divided by a scale; further columns are ignored.
 
-    The setting ``scales`` says what a 1 in the file is: r [mm], phi [rad], z [mm]. The separator
+    The setting ``scales`` says what a 1 in the file is: r [mm], phi [rad], z [mm]. The first
+    ``columns``, a setting too, are kept as they are if that is given. The separator
     is a comma, or white space, as in the first line. The events are the files in the order of
     their names, numbers in them by value, from 0 on. There is no truth. An angle beyond pi by no
     more than ``PHI_ROUNDING`` is taken for pi, and -pi as well.
@@ -72,9 +73,10 @@ class Features(Format):
         path = self._files[event]
         scales = [float(scale) for scale in self.settings.get("scales", SCALES)]
         scaled = f"scaled by events.features.scales {scales}"
-        table = _read(path)
+        n_columns = self.settings.get("columns", 0)
+        table = _read(path, n_columns)
         with np.errstate(over="ignore"):
-            r, phi, z = table.to_numpy().T * np.reshape(scales, (3, 1))
+            r, phi, z = table[[*_NAMES]].to_numpy().T * np.reshape(scales, (3, 1))
         require(path, "r", r >= 0, "a distance from the beam, not below 0", table, 1)
         good = np.abs(phi) <= np.pi * (1 + PHI_ROUNDING)
         require(path, "phi", good, f"an angle in (-pi, pi], {scaled}", table, 1)
@@ -87,11 +89,23 @@ class Features(Format):
         points[np.abs(points[:, 1]) > _PI, 1] = _PI
         points[points[:, 1] == -_PI, 1] = _PI
         require_millimetres(path, points, f"columns r,phi,z, {scaled}")
-        return Event.without_truth(event, points)
+        return Event.without_truth(event, points, _kept(path, table, n_columns))
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """The first three columns, named r, phi and z."""
+def _kept(path: Path, table: pd.DataFrame, n_columns: int) -> np.ndarray | None:
+    """Float32 (N, n_columns): the first columns as they are; None for none."""
+    if not n_columns:
+        return None
+    with np.errstate(over="ignore"):
+        kept = table.iloc[:, :n_columns].to_numpy().astype(np.float32)
+    for place, name in enumerate(table.columns[:n_columns]):
+        good = np.isfinite(kept[:, place])
+        require(path, name, good, "a finite number that fits into float32", table, 1)
+    return np.ascontiguousarray(kept)
+
+
+def _read(path: Path, n_columns: int = 0) -> pd.DataFrame:
+    """The first three columns, named r, phi and z; more of them where so many are wanted."""
     text = read_text(path, "one space point a line")
     first = text[: text.index("\n")]
     values = first.split("," if "," in first else None)
@@ -107,10 +121,16 @@ def _read(path: Path) -> pd.DataFrame:
         )
     if len(values) < len(_NAMES):
         raise EventFormatError(f"{path}: line 1: {len(values)} values, expected r, phi and z")
+    if len(values) < n_columns:
+        raise EventFormatError(
+            f"{path}: line 1: {len(values)} values, expected {n_columns}, the columns that "
+            "server.model.columns asks for"
+        )
     if "," not in first:
         text = _with_commas(path, text)
     names = [*_NAMES, *(f"column {number}" for number in range(4, len(values) + 1))]
-    return parse_rows(path, text, names, dict.fromkeys(_NAMES, np.float64), first_line=1)
+    wanted = dict.fromkeys(names[: max(len(_NAMES), n_columns)], np.float64)
+    return parse_rows(path, text, names, wanted, first_line=1)
 
 
 def _with_commas(path: Path, text: str) -> str:
