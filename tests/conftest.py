@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from exatrkx_service import environment
+from exatrkx_service.compiled import KERNELS, NotCompiled, make
+from exatrkx_service.pipeline.kernels import load
 
 # Before torch and faiss are imported: the tests share two cores.
 environment.clean(os.environ)
@@ -32,6 +34,17 @@ def root() -> Path:
 def config() -> dict:
     """The default configuration, each test's own to change."""
     return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+@pytest.fixture(scope="session")
+def kernel_library() -> str:
+    """The file of the compiled operators, known to torch."""
+    try:
+        library = str(make(KERNELS))
+    except NotCompiled as error:
+        pytest.skip(str(error))
+    load(library)
+    return library
 
 
 class Checkout:

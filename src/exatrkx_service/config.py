@@ -8,8 +8,9 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import yaml
@@ -44,11 +45,13 @@ TARGETS = {
     *(
         "plot_training",
         "export",
-        "compile_backend",
+        "compile_libraries",
+        "speed",
         "export_network",
         "export_repository",
         "reference",
         "import_events",
+        "import_training",
         "describe_sample",
         "measure",
         "measure_capacity",
@@ -59,6 +62,7 @@ TARGETS = {
         "measure_agreement",
         "ckf",
         "find_tracks",
+        "run_finder",
     ),
     *(
         "aggregate",
@@ -78,6 +82,12 @@ TARGETS = {
 }
 # The track finders that are always compared, and the folder of the second one's results.
 METHODS = ("exatrkx", "CKF", "baseline")
+# The second one, as an entry of ``physics.methods``.
+CKF = {"command": ["python", "-m", "exatrkx_service.baseline"]}
+# Of an entry of ``physics.methods``: how a finder of one's own is called, one of these, and what
+# may stand beside it. All other keys are those of the pipeline.
+FREE = "settings of your own"  # the schema's title of a mapping with any keys
+FINDER_KINDS, FINDER_KEYS = ("finder", "command"), ("settings", "files")
 
 
 class ConfigError(ValueError):
@@ -133,19 +143,21 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     _fill(filled, schema)
     # Once more, for the order of the keys with those that were filled in.
     filled = _normalised(filled, schema)
-    if filled["events"]["seed"] == filled["train"]["seed"]:
+    generated = [filled[name]["source"] == "generate" for name in ("events", "train")]
+    if all(generated) and filled["events"]["seed"] == filled["train"]["seed"]:
         raise ConfigError(
             f"{source}: train.seed: {filled['train']['seed']} is events.seed too; expected "
             "another, for networks must not be measured on the events they learned from"
         )
-    events = filled["events"]
-    if (events["source"] == "generate") == ("path" in events):
-        expected = (
-            "expected none, or another events.source than generate"
-            if "path" in events
-            else f"missing key; events.source: {events['source']} needs the folder of the events"
-        )
-        raise ConfigError(f"{source}: events.path: {expected}")
+    for name, is_generated in zip(("events", "train"), generated, strict=True):
+        if is_generated == ("path" in filled[name]):
+            expected = (
+                f"expected none, or another {name}.source than generate"
+                if is_generated
+                else f"missing key; {name}.source: {filled[name]['source']} needs the folder of "
+                "the events"
+            )
+            raise ConfigError(f"{source}: {name}.path: {expected}")
     pipelines = {"pipeline": filled["pipeline"]}
     pipelines |= {f"physics.methods.{n}": m for n, m in filled["physics"]["methods"].items()}
     models = {
@@ -162,6 +174,14 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                 f"{source}: {key}.scales: found {n_scales}, expected as many as there are "
                 f"features ({n_features})"
             )
+    for key, pipeline in pipelines.items():
+        merged = filled["pipeline"] | pipeline
+        both = merged.get("models", {}).keys() & merged.get("geometric", {}).keys()
+        if both:
+            raise ConfigError(
+                f"{source}: {key}.geometric.{min(both)}: models.{min(both)} is there as well; "
+                "expected one of them"
+            )
     plan = filled["measure"]
     n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
     if (most := max(plan["concurrency"])) > n_samples:
@@ -176,8 +196,18 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: load.seconds: found {load['seconds']}, expected at most load.max_seconds "
             f"({load['max_seconds']})"
         )
-    if problem := _of_server(filled["server"], filled["options"], events["source"]):
+    server = filled["server"]
+    if problem := _of_server(server, filled["options"], filled["events"]["source"]):
         raise ConfigError(f"{source}: {problem}")
+    if server["launcher"] != "embedded" and "model" not in server:
+        # Another's torch need not know our operators; that of a container does not.
+        if filled["pipeline"]["kernels"] == "compiled" and server["launcher"] != "external":
+            raise ConfigError(
+                f"{source}: pipeline.kernels: compiled: the torch of server.launcher: "
+                f"{server['launcher']} does not know our operators; expected auto or torch"
+            )
+        if filled["pipeline"]["kernels"] == "auto":
+            filled["pipeline"]["kernels"] = "torch"
     if taken := [name for name in filled["options"] if name in TARGETS]:
         raise ConfigError(
             f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
@@ -188,7 +218,30 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"{source}: physics.methods.{min(taken)}: {', '.join(METHODS)} are names of the "
             "workflow's own; expected another name"
         )
+    for name, method in filled["physics"]["methods"].items():
+        _check_kind(f"{source}: physics.methods.{name}", method)
     return filled
+
+
+def finder_kind(method: Mapping[str, Any]) -> str | None:
+    """``finder`` or ``command``; None for an entry of ``physics.methods`` that is the pipeline."""
+    return next((kind for kind in FINDER_KINDS if kind in method), None)
+
+
+def _check_kind(key: str, method: Mapping[str, Any]) -> None:
+    """Raises ``ConfigError`` for an entry of ``physics.methods`` that is two things at once."""
+    kinds = " or ".join(FINDER_KINDS)
+    if all(kind in method for kind in FINDER_KINDS):
+        raise ConfigError(f"{key}: found {' and '.join(FINDER_KINDS)}, expected one of them")
+    beside = [name for name in method if name not in FINDER_KINDS]
+    if finder_kind(method):
+        if wrong := [name for name in beside if name not in FINDER_KEYS]:
+            raise ConfigError(
+                f"{key}.{wrong[0]}: a key of the pipeline beside {finder_kind(method)}; expected "
+                f"{' and '.join(FINDER_KEYS)} alone"
+            )
+    elif wrong := [name for name in beside if name in FINDER_KEYS]:
+        raise ConfigError(f"{key}.{wrong[0]}: found without {kinds}, expected one of them beside")
 
 
 def _of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
@@ -249,6 +302,8 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     the schema, names of the user's own in natural order, stages in the order of the pipeline. A
     name without a value, such as ``options: {S1: null}``, is taken out.
     """
+    if rule.get("title") == FREE:
+        return _free(value)
     if isinstance(value, dict):
         properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
         if others:
@@ -274,6 +329,17 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     if rule.get("format") == "path" and isinstance(value, str) and value:
         return os.path.normpath(value)
     return copy.deepcopy(value)
+
+
+def _free(value: Any) -> Any:
+    """A copy of what a user may choose freely, as JSON has it; text that is a number is one."""
+    if isinstance(value, dict):
+        return {key: _free(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list):
+        return [_free(entry) for entry in value]
+    if isinstance(value, (str, bool, float, int, NoneType)) and value == value:  # NaN is not
+        return _number(value)
+    return str(value)
 
 
 def _is_optional(rule: dict[str, Any]) -> bool:
@@ -352,7 +418,10 @@ def _describe(rule: dict[str, Any]) -> str:
         choices = ", ".join(map(str, rule["enum"]))
         return f"one of {choices}" if len(rule["enum"]) > 1 else choices
     if "pattern" in rule:
-        return "a name of letters, digits, - and _, at most 64, that begins with a letter"
+        return (
+            rule.get("title")
+            or "a name of letters, digits, - and _, at most 64, that begins with a letter"
+        )
     kind = rule.get("type", "array" if "items" in rule else "object")
     if _limits(rule):
         return f"{_KINDS[kind]}, {_limits(rule)}"

@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from exatrkx_service.compiled import kernel_library as find_kernels
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import network_file
+from exatrkx_service.paths import finder_files, network_file, replacement, weights_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
 EVENTS_CODE = tuple(
@@ -40,17 +41,41 @@ IMPORT_CODE = tuple(
         ),
     )
 )
+# What is compiled:
+LIBRARY_CODE = ("compiled.py", "pipeline/kernels", "serving/native.py", "serving/backends")
 # What makes an exported network of weights:
-EXPORT_CODE = tuple(
-    f"models/{name}"
-    for name in ("export.py", "foreign.py", "networks.py", "features.py", "weights.py")
+EXPORT_CODE = (
+    *(
+        f"models/{name}"
+        for name in (
+            *("export.py", "foreign.py", "fused.py", "geometric.py", "networks.py"),
+            *("features.py", "weights.py"),
+        )
+    ),
+    *("compiled.py", "pipeline/kernels"),
 )
 # What decides how a stage is run and timed, and what it finds:
-CODE = ("options.py", "environment.py", "pipeline", "client", "serving", "measure", "tracking")
-# The same for the CKF:
-CKF_CODE = ("baseline", "events")
+CODE = (
+    "options.py",
+    "environment.py",
+    "compiled.py",
+    "pipeline",
+    "client",
+    "serving",
+    "measure",
+    "tracking",
+)
+# The same for track finders that are not the pipeline:
+FINDER_CODE = (
+    *("environment.py", "pipeline/device.py"),
+    *("baseline", "events", "finders", "tracking"),
+)
 # What makes tables, figures and the report:
 ANALYSIS_CODE = ("analysis",)
+
+# A file up to this size is known by its content in each process that plans; of a larger one, which
+# somebody's network may be, reading would take longer than planning. [bytes]
+READ_WHOLE = 2**26
 
 # Keys of a table's attributes (``pandas.DataFrame.attrs``), which its Parquet file keeps.
 INPUTS, OUTPUTS, SETTINGS = "inputs", "outputs", "settings"
@@ -64,6 +89,43 @@ def file_sha256(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_state(path: Path | str) -> tuple[int, ...]:
+    """What changes when a file is replaced, without reading it: size, place and times.
+
+    A file that was put in the place of another can be older, and as large.
+
+    Raises:
+        OSError: there is none.
+    """
+    state = Path(path).stat()
+    return (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+
+
+def network_states(pipeline: Mapping[str, Any], trained: str) -> dict[str, str | None]:
+    """What tells the files of a configuration's networks from others that are put in their place.
+
+    For parameters of rules: by itself Snakemake looks at times alone.
+
+    Args:
+        pipeline: the section ``pipeline``.
+        trained: the folder of the networks that this workflow trains.
+
+    Returns:
+        By stage; see ``READ_WHOLE``. None where there is no file, and for those trained here:
+        Snakemake knows when it makes them, and keeps the parameters from before it did.
+    """
+    states: dict[str, str | None] = {}
+    for stage in NETWORKS:
+        file = network_file(pipeline, stage)
+        if file is None or Path(file) == Path(weights_file(trained, stage)):
+            states[stage] = None
+            continue
+        path = Path(file)
+        small = path.stat().st_size <= READ_WHOLE
+        states[stage] = file_sha256(path) if small else repr(file_state(path))
+    return states
 
 
 def code_digest(parts: Collection[str]) -> str:
@@ -87,23 +149,29 @@ def _files(path: Path) -> Iterable[Path]:
 
 def network_identity(
     stage: str,
-    weights_sha256: str,
+    weights_sha256: str | None,
     filter_cut: float | None,
     model: Mapping[str, Any] | None = None,
+    kernel_library: str = "",
 ) -> dict[str, str]:
     """What an exported network is, as it stands in its file and in the server's configuration.
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_sha256: of the file of its weights.
+        weights_sha256: of the file of its weights; None for geometric cuts.
         filter_cut: of the configuration; part of the filter alone.
-        model: how somebody else's network is used, see ``models.foreign.wrap``.
+        model: what takes the place of our network, see ``paths.replacement``.
+        kernel_library: see ``with_networks``.
     """
-    identity = {"stage": stage, "weights_sha256": weights_sha256}
+    identity = {"stage": stage}
+    if weights_sha256 is not None:
+        identity["weights_sha256"] = weights_sha256
     if stage == "filtering":
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
         identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
+    elif kernel_library:
+        identity["kernels"] = Path(kernel_library).parent.name
     return identity
 
 
@@ -111,17 +179,27 @@ def with_networks(pipeline: Mapping[str, Any]) -> dict[str, Any]:
     """The ``pipeline`` section of the configuration with the identity of each of its networks.
 
     Returns:
-        A copy with the key ``networks``: per stage its ``network_identity``, from the weights that
-        the section names.
+        A copy with the keys ``networks``: per stage its ``network_identity``, from the weights that
+        the section names; and ``kernel_library``: the file of the operators that its stages use, as
+        text; empty for what torch and faiss have.
     """
-    cut, models = pipeline["filter_cut"], pipeline.get("models", {})
-    return dict(pipeline) | {
-        "networks": {
-            stage: network_identity(
-                stage, file_sha256(network_file(pipeline, stage)), cut, models.get(stage)
-            )
-            for stage in NETWORKS
-        }
+    kernels = find_kernels(pipeline.get("kernels", "torch"))
+    networks = {}
+    for stage in NETWORKS:
+        file, cut = network_file(pipeline, stage), pipeline["filter_cut"]
+        digest, model = None if file is None else file_sha256(file), replacement(pipeline, stage)
+        networks[stage] = network_identity(stage, digest, cut, model, kernels)
+    return dict(pipeline) | {"kernel_library": kernels, "networks": networks}
+
+
+def with_files(method: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of ``physics.methods`` that is a finder of one's own, with what its files hold.
+
+    Returns:
+        A copy with ``files_sha256``, the digest of each of its files by the file's path.
+    """
+    return dict(method) | {
+        "files_sha256": {file: file_sha256(file) for file in finder_files(method)}
     }
 
 

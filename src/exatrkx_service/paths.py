@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from exatrkx_service.config import ConfigError
+from exatrkx_service.config import ConfigError, finder_kind
 from exatrkx_service.environment import unsafe_character
 from exatrkx_service.options import NETWORKS
 
@@ -38,10 +38,39 @@ def weights_file(folder: Path | str, stage: str) -> str:
     return f"{folder}/{stage}.safetensors"
 
 
-def network_file(pipeline: Mapping[str, Any], stage: str) -> str:
-    """The file of a network of the section ``pipeline``: of somebody else's, or its weights."""
+def network_file(pipeline: Mapping[str, Any], stage: str) -> str | None:
+    """The file of a network of the section ``pipeline``: of somebody else's, or its weights.
+
+    None where geometric cuts take its place.
+    """
+    if stage in pipeline.get("geometric", {}):
+        return None
     model = pipeline.get("models", {}).get(stage)
     return model["file"] if model else weights_file(pipeline["weights"], stage)
+
+
+def finder_file(method: Mapping[str, Any]) -> str | None:
+    """The file of Python code of an entry of ``physics.methods``, if it names one."""
+    place = method.get("finder", "").rpartition(":")[0]
+    return place if place.endswith(".py") else None
+
+
+def finder_files(method: Mapping[str, Any]) -> list[str]:
+    """The files that a track finder of one's own is made of, as far as its entry names them."""
+    words = (word for word in method.get("command", ()) if Path(word).is_file())
+    return sorted({*filter(None, [finder_file(method)]), *words, *method.get("files", ())})
+
+
+def replacement(pipeline: Mapping[str, Any], stage: str) -> Mapping[str, Any] | None:
+    """What takes the place of our network: how somebody else's is used, or geometric cuts."""
+    others = pipeline.get("models", {}) | pipeline.get("geometric", {})
+    return others.get(stage)
+
+
+def network_files(pipeline: Mapping[str, Any]) -> list[str]:
+    """The files of all networks of the section ``pipeline`` that have one."""
+    files = (network_file(pipeline, stage) for stage in NETWORKS)
+    return [file for file in files if file is not None]
 
 
 def check_paths(config: Mapping[str, Any], root: Path) -> None:
@@ -66,15 +95,21 @@ def check_paths(config: Mapping[str, Any], root: Path) -> None:
     _check_results(config["results"], root.resolve())
     pipelines = {"pipeline": config["pipeline"]}
     for name, method in config["physics"]["methods"].items():
-        if method.keys() & {"weights", "models"}:
+        if finder_kind(method):
+            _check_finder(f"physics.methods.{name}", method, root)
+        elif method.keys() & {"weights", "models", "geometric"}:
             pipelines[f"physics.methods.{name}"] = config["pipeline"] | method
     for key, pipeline in pipelines.items():
         _check_networks(key, pipeline, trained_here(config), root)
-    if "path" in config["events"]:
-        _check_events(config["events"], config["results"], root)
+    for section, folder in (("events", "imported"), ("train", "imported_train")):
+        if "path" in config[section]:
+            written = (root / config["results"] / "events" / folder).resolve()
+            _check_events(section, config[section], written, root)
     server = config["server"]
     if server["launcher"] == "apptainer":
         _check_image(server["image"], root)
+    if "against" in config["speed"]:
+        _check_build(config["speed"]["against"], root)
     if server["launcher"] == "external":
         _check_access(server, root)
     if "baseline" in config:
@@ -99,15 +134,14 @@ def _check_results(results: str, root: Path) -> None:
         raise ConfigError(f"results: {results} is a file; expected a folder")
 
 
-def _check_events(events: Mapping[str, Any], results: str, root: Path) -> None:
+def _check_events(section: str, events: Mapping[str, Any], written: Path, root: Path) -> None:
     """Events that are read lie apart from those that are written; some formats search folders."""
     folder = (root / Path(events["path"]).expanduser()).resolve()
-    written = (root / results / "events" / "imported").resolve()
     within = events["source"] == "colliderml" and written.is_relative_to(folder)
     if within or folder.is_relative_to(written):
         raise ConfigError(
-            f"events.path: {events['path']}: the events that are read would lie among those that "
-            f"are written to {results}; expected a folder apart from it"
+            f"{section}.path: {events['path']}: the events that are read would lie among those "
+            f"that are written to {written}; expected a folder apart from it"
         )
 
 
@@ -115,7 +149,7 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
     folder, models = pipeline["weights"], pipeline.get("models", {})
     for stage in NETWORKS:
         path = network_file(pipeline, stage)
-        if (root / path).is_file():
+        if path is None or (root / path).is_file():
             continue
         if stage in models:
             raise ConfigError(
@@ -126,6 +160,18 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
                 f"{key}.weights: {path}: no such file; expected a folder with the networks of "
                 f"{', '.join(NETWORKS)}, as made by `{_training(Path(folder), root)}`"
             )
+
+
+def _check_finder(key: str, method: Mapping[str, Any], root: Path) -> None:
+    file = finder_file(method)
+    if file is not None and not (root / file).is_file():
+        raise ConfigError(f"{key}.finder: {file}: no such file; expected one of Python code")
+    program = method.get("command", [""])[0]
+    if "/" in program and not (root / program).is_file():
+        raise ConfigError(f"{key}.command: {program}: no such file; expected a program")
+    for file in method.get("files", ()):
+        if not (root / file).is_file():
+            raise ConfigError(f"{key}.files: {file}: no such file; expected one of the finder's")
 
 
 def _training(folder: Path, root: Path) -> str:
@@ -147,6 +193,15 @@ def _check_image(image: str, root: Path) -> None:
             f"server.image: {image}: no such file; expected a container's file, or its name in a "
             "registry, such as nvcr.io/nvidia/tritonserver:24.10-py3"
         )
+
+
+def _check_build(against: str, root: Path) -> None:
+    for name in ("config/config.yaml", "model_repo", "src/exatrkx_service"):
+        if not (root / against / name).exists():
+            raise ConfigError(
+                f"speed.against: {against}: no {name} in it; expected another checkout of this "
+                "project, as `git worktree add ../before COMMIT` makes one"
+            )
 
 
 def _check_access(server: Mapping[str, Any], root: Path) -> None:

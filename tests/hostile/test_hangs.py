@@ -14,6 +14,8 @@ from background import SMOKE, assert_nothing_left
 
 from exatrkx_service.measure.lock import LOCKS
 
+# Each model is a process then.
+PYTHON = "server={backend: python}"
 LONG = ("--config", "measure={max_seconds: 1000, precision: 1e-6}")
 AGAIN = ("--forcerun", "measure", *SMOKE, *LONG)
 
@@ -22,8 +24,8 @@ def models_of(checkout):
     return [p for p in checkout.servers() if p.name().startswith("triton_python_b")]
 
 
-def start(background, checkout, option="S1"):
-    run = background(checkout, option, *AGAIN)
+def start(background, checkout, option="S1", *settings):
+    run = background(checkout, option, *AGAIN, *settings)
     log = checkout.folder / "results/smoke/logs/measure" / f"{option}_round1.log"
     run.wait_for_server()
     deadline = time.monotonic() + 120
@@ -40,7 +42,7 @@ def start(background, checkout, option="S1"):
     ("number", "text"), [(signal.SIGKILL, "was ended by SIGKILL"), (signal.SIGSTOP, "was stopped")]
 )
 def test_a_models_process_that_is_killed_or_stopped(checkout, background, number, text):
-    run, _ = start(background, checkout)
+    run, _ = start(background, checkout, "S1", PYTHON)
     model = models_of(checkout)[0]
     model.send_signal(number)
     assert run.end(30) != 0
@@ -97,7 +99,7 @@ def test_a_model_that_cannot_be_loaded(copy_of_smoke):
     checkout = copy_of_smoke()
     model = checkout.folder / "model_repo" / "labeling" / "1" / "model.py"
     model.write_text("import no_such_package\n" + model.read_text())
-    output = checkout.run("S3", *SMOKE, fails=True)
+    output = checkout.run("S3", *SMOKE, "--config", PYTHON, fails=True)
     assert "the server at start: " in output and "No module named 'no_such_package'" in output
     log = "results/smoke/logs/measure/S3_round1.server.log"
     assert f"(log: {log})" in output and (checkout.folder / log).is_file()

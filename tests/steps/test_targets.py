@@ -1,5 +1,6 @@
 """Targets, and configurations that are refused before any job runs."""
 
+import os
 import re
 import shlex
 
@@ -124,6 +125,7 @@ def trained(make_checkout):
         checkout.touch(f"results/model_repo/{stage}/1/model.pt")
     for path in (checkout.folder / "model_repo").glob("*/**/*.*"):
         checkout.touch(f"results/{path.relative_to(checkout.folder)}")
+    checkout.touch("results/model_repo/backend.json")
     for name in ("MODEL_CARD.md", "model_card.json", "working_point.yaml", "cuts.csv"):
         checkout.touch(f"results/models/{name}")
     for figure in ("learning_curves", "efficiency_vs_cut"):
@@ -150,6 +152,26 @@ def test_a_setting_makes_anew_the_networks_that_depend_on_it(trained, value, tra
     plan = trained.run("--dry-run", "train", "export", "--config", value)
     assert re.findall(r"Training the (\w+) network", plan) == training
     assert re.findall(r"Exporting the (\w+) network", plan) == exporting
+
+
+def test_a_network_that_an_older_file_replaces_is_exported_anew(trained):
+    """As `cp -p` puts it there; Snakemake compares the times of files alone."""
+    theirs = trained.overlay("theirs.yaml", pipeline={"models": {"gnn": {"file": "theirs.pt"}}})
+    trained.touch("theirs.pt")
+    for file, others in (
+        ("theirs.pt", ("--configfile", theirs)),
+        ("src/exatrkx_service/models/weights/filtering.safetensors", ()),
+    ):
+        trained.run("--touch", "--forceall", "export", *others)
+        path = trained.folder / file
+        before = path.read_bytes()
+        path.write_bytes(b"another")
+        os.utime(path, (1, 1))
+        plan = trained.run("--dry-run", "export", *others)
+        assert re.findall(r"Exporting the (\w+) network", plan) == [
+            "gnn" if others else "filtering"
+        ]
+        path.write_bytes(before)
 
 
 def test_a_corrupt_weights_file_is_named(make_checkout):

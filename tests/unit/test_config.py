@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from exatrkx_service.config import (
+    FINDER_KEYS,
+    FINDER_KINDS,
     TARGETS,
     ConfigError,
     keys,
@@ -21,13 +23,11 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
-NAMED = (
-    "options",
-    "physics.methods",
-    "server.headers",
-)  # mappings whose keys are names of the user's own
+# Mappings whose keys are names of the user's own.
+NAMED = ("options", "physics.methods", "server.headers")
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
-OPTIONAL = ("pipeline.models.", "server.model.")  # sections that the default does not have
+# Sections that the default does not have.
+OPTIONAL = ("pipeline.models.", "pipeline.geometric.", "server.model.")
 OVERLAYS = ("smoke", "physics", "presets", "tiny", "reference", "ttbar", "v100", "perlmutter")
 EXTERNAL = {"launcher": "external", "urls": {"grpc": "node:1", "http": "node:2"}}
 
@@ -161,9 +161,8 @@ def test_null_takes_out_what_has_a_name_of_the_users_own(config):
     for nothing in (None, "null", "~"):
         loaded = load_config(put(config, "options.S1", nothing), "mine")
         assert list(loaded["options"]) == ["S0", "S2", "S3", "S4", "S5"]
-    assert load_config(put(config, "physics.methods.walkthrough", None), "mine")["physics"] == {
-        "methods": {}
-    }
+    none = load_config(put(config, "physics.methods.walkthrough", None), "mine")
+    assert none["physics"]["methods"] == {}
     assert "ports" not in load_config(put(config, "server.ports", None), "mine")["server"]
     assert message(put(config, "options", {"S1": None})) == (
         "options: found {}, expected a mapping of keys to values, not empty"
@@ -235,6 +234,8 @@ def test_an_overlay_adds_an_option(config):
         ("pipeline.walk_cut", 1.5, "pipeline.walk_cut: found 1.5, expected at least 0 and at most"),
         ("events.hnl", None, "events.hnl: found None, expected a mapping of keys to values"),
         ("train.seed", 20231, "train.seed: 20231 is events.seed too; expected another"),
+        ("train.source", "trackml", "train.path: missing key; train.source: trackml needs the fol"),
+        ("train.path", "mine", "train.path: expected none, or another train.source than generate"),
         ("train.networks.gnn.hiden", 8, "train.networks.gnn.hiden: unknown key; did you mean hid"),
         ("train.epochs.gnn", -1, "train.epochs.gnn: found -1, expected at least 1"),
         ("measure.concurrency", [], "measure.concurrency: found [], expected a list of one or"),
@@ -260,6 +261,39 @@ def test_an_overlay_adds_an_option(config):
         ("physics.methods.wide", {"radus": 2}, "physics.methods.wide.radus: unknown key; did you"),
         ("physics.methods.wide.radius", 0, "physics.methods.wide.radius: found 0, expected more"),
         ("physics.methods.wide.labeling", "walk", "physics.methods.wide.labeling: found 'walk', e"),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "command": ["x"]},
+            "physics.methods.m: found finder and command, expected one of them",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "radius": 2},
+            "physics.methods.m.radius: a key of the pipeline beside finder; expected settings and",
+        ),
+        (
+            "physics.methods.m",
+            {"radius": 2, "settings": {}},
+            "physics.methods.m.settings: found without finder or command, expected one of them",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a"},
+            "physics.methods.m.finder: found 'a', expected package.module:function or path/to/",
+        ),
+        ("physics.methods.m", {"command": []}, "physics.methods.m.command: found [], expected a"),
+        ("physics.methods.m", {"command": "x"}, "m.command: found 'x', expected a list of one or"),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "settings": {"x y": 1}},
+            "m.settings: found 'x y', expected a name as arguments",
+        ),
+        (
+            "physics.methods.m",
+            {"finder": "a:b", "settings": 1},
+            "m.settings: found 1, expected a mapping",
+        ),
+        ("physics.methods.m", {"findr": "a:b"}, "m.findr: unknown key; did you mean finder?"),
         ("options.S6", {}, "options.S6.serve: missing key"),
         ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
         ("options.S 6", {"serve": []}, "found 'S 6', expected a name of letters, digits, - and _"),
@@ -356,9 +390,19 @@ def test_a_method_has_keys_of_the_pipeline_with_their_bounds():
     assert rules["additionalProperties"] is False
     pipeline = SCHEMA["properties"]["pipeline"]["properties"]
     # How the pipeline is run is the same for all, for the times are compared.
-    assert rules["properties"] == {
-        key: rule for key, rule in pipeline.items() if key not in ("device", "threads")
+    assert rules["properties"].keys() - pipeline.keys() == {*FINDER_KINDS, *FINDER_KEYS}
+    shared = pipeline.keys() - {"device", "kernels", "threads"}
+    assert {key: rules["properties"][key] for key in shared} == {
+        key: pipeline[key] for key in shared
     }
+
+
+def test_settings_of_a_finder_are_free(config):
+    settings = {"b": "1e-3", "a": ["2", None, {"y": "text", "x": True}], "c": float("nan")}
+    changed = put(config, "physics.methods.mine", {"finder": "a.b:c", "settings": settings})
+    loaded = load_config(changed, "mine")["physics"]["methods"]["mine"]["settings"]
+    assert loaded == {"a": [2, None, {"x": True, "y": "text"}], "b": 1e-3, "c": "nan"}
+    assert list(loaded) == ["a", "b", "c"]
 
 
 def test_every_mapping_is_closed_and_every_key_described():
@@ -397,10 +441,18 @@ def test_the_readme_has_the_table_of_the_schema(root):
     assert reference_table() in (root / "config" / "README.md").read_text()
 
 
+RULE = re.compile(r"^(?:use rule \w+ as|rule) (\w+)(?: with)?:", re.MULTILINE)
+
+
 def test_no_rule_can_be_the_name_of_an_option(root):
     files = [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]
-    rules = {name for file in files for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)}
+    rules = {name for file in files for name in RULE.findall(file.read_text())}
     assert rules == TARGETS
+
+
+def test_seeds_differ_where_both_samples_are_generated(config):
+    config["train"] |= {"seed": 20231, "source": "acts", "path": "mine"}
+    assert load_config(config, "mine")["train"]["seed"] == 20231
 
 
 def test_a_rate_lasts_no_longer_than_it_may(config):
@@ -409,6 +461,23 @@ def test_a_rate_lasts_no_longer_than_it_may(config):
     )
     assert load_config(put(config, "load.seconds", 60), "mine")["load"]["rates"] == []
     assert message(put(config, "load.rates", [0])).startswith("load.rates[0]: found 0, expected ")
+
+
+def test_geometric_cuts_have_defaults_and_take_the_place_of_one_network_each(config):
+    config["pipeline"]["geometric"] = {"embedding": {"phi": 0.3}}
+    config["physics"]["methods"] = {"new": {"geometric": {"filtering": {}}}}
+    loaded = load_config(config, "mine")
+    geometric = {"embedding": {"phi": 0.3, "eta": 0.7, "log_distance": 1.2}}
+    assert loaded["pipeline"]["geometric"] == geometric
+    cuts = {"phi_slope_max": 0.01, "z0_max": 1000}
+    assert loaded["physics"]["methods"]["new"] == {"geometric": {"filtering": cuts}}
+    config["pipeline"]["models"] = {"filtering": {"file": "theirs.pt"}}
+    assert message(config) == (
+        "physics.methods.new.geometric.filtering: models.filtering is there as well; expected one "
+        "of them"
+    )
+    config["pipeline"]["geometric"]["gnn"] = {}
+    assert message(config).startswith("pipeline.geometric.gnn: unknown key; expected one of emb")
 
 
 THEIRS = EXTERNAL | {"model": {"name": "tracks"}}
@@ -475,3 +544,16 @@ def test_what_is_wrong_with_somebody_elses_server(config, change, expected):
 def test_a_model_that_no_option_is_measured_with(config):
     found = message(config | {"server": THEIRS})
     assert found.startswith("server.model: no option is measured with it; expected one such as opt")
+
+
+def test_who_knows_our_operators(config):
+    def kernels(wanted, **server):
+        changed = with_server(config, server) if "model" in server else config | {"server": server}
+        return load_config(put(changed, "pipeline.kernels", wanted), "mine")["pipeline"]["kernels"]
+
+    assert kernels("auto", launcher="embedded") == "auto"
+    assert kernels("auto", **THEIRS) == "auto"  # they compute at home alone
+    assert kernels("auto", **EXTERNAL) == kernels("auto", launcher="shifter") == "torch"
+    assert kernels("compiled", **EXTERNAL) == "compiled"  # such as one that `snakemake serve` runs
+    with pytest.raises(ConfigError, match=r"pipeline\.kernels: compiled: the torch of server\.lau"):
+        kernels("compiled", launcher="apptainer")

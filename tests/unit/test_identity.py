@@ -1,4 +1,5 @@
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -6,22 +7,23 @@ import pytest
 from exatrkx_service import identity
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
-    CKF_CODE,
     CODE,
     EVENTS_CODE,
     EXPORT_CODE,
+    FINDER_CODE,
     IdentityError,
     attributes_of,
     check_same,
     code_digest,
     file_sha256,
     identify,
+    network_states,
     with_networks,
 )
 from exatrkx_service.options import NETWORKS
 
 
-@pytest.mark.parametrize("code", [CODE, CKF_CODE, EVENTS_CODE, EXPORT_CODE, ANALYSIS_CODE])
+@pytest.mark.parametrize("code", [CODE, FINDER_CODE, EVENTS_CODE, EXPORT_CODE, ANALYSIS_CODE])
 def test_the_digest_is_of_the_code_that_decides(root, code):
     package = root / "src" / "exatrkx_service"
     assert all((package / name).exists() for name in code)
@@ -67,6 +69,30 @@ def test_networks_are_known_by_their_weights_and_their_cut(weights):
     (weights / "gnn.safetensors").write_text("other")
     other = with_networks(pipeline)["networks"]
     assert {stage for stage in NETWORKS if networks[stage] != other[stage]} == {"gnn"}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("others", [True, False])
+def test_a_network_that_is_replaced_is_noticed(tmp_path, weights, monkeypatch, whole, others):
+    """By a file as large and with the same time, as `cp -p` and `mv` leave it."""
+    monkeypatch.setattr(identity, "READ_WHOLE", 100 if whole else 1)
+    file = tmp_path / "theirs.pt" if others else weights / "gnn.safetensors"
+    file.write_text("one")
+    pipeline = {"weights": str(weights)}
+    if others:
+        pipeline["models"] = {"gnn": {"file": str(file)}}
+    before, state = network_states(pipeline, "results/models"), file.stat()
+    assert network_states(pipeline, "results/models") == before
+    (tmp_path / "new").write_text("two")
+    os.utime(tmp_path / "new", ns=(state.st_atime_ns, state.st_mtime_ns))
+    (tmp_path / "new").replace(file)
+    after = network_states(pipeline, "results/models")
+    assert {stage for stage in NETWORKS if before[stage] != after[stage]} == {"gnn"}
+
+
+def test_networks_that_are_trained_here_need_not_be_there(tmp_path):
+    pipeline = {"weights": f"{tmp_path}/models"}
+    assert network_states(pipeline, f"{tmp_path}/models") == dict.fromkeys(NETWORKS)
 
 
 def test_inputs_are_known_by_their_content(tmp_path, weights):

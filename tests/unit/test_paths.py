@@ -1,3 +1,4 @@
+import copy
 import shutil
 import subprocess
 
@@ -6,7 +7,7 @@ import yaml
 
 from exatrkx_service.config import ConfigError, load_config
 from exatrkx_service.options import NETWORKS
-from exatrkx_service.paths import OWN, check_paths
+from exatrkx_service.paths import OWN, check_paths, finder_files
 
 
 @pytest.fixture
@@ -86,12 +87,14 @@ def test_networks_that_are_not_there_are_named_with_what_makes_them(
 def test_events_are_not_read_where_they_are_written(checkout, config, source, path, good):
     (checkout / "results").mkdir()
     (checkout / "link").symlink_to("results")
-    events = {"source": source, "path": path}
-    if good:
-        check(checkout, config, events=events)
-    else:
-        text = message(checkout, config, events=events)
-        assert text.startswith(f"events.path: {path}: the events that are read would lie among")
+    for section, folder in (("events", "imported"), ("train", "imported_train")):
+        place = path.replace("imported", folder)
+        changes = {section: {"source": source, "path": place}}
+        if good:
+            check(checkout, copy.deepcopy(config), **changes)
+        else:
+            text = message(checkout, copy.deepcopy(config), **changes)
+            assert text.startswith(f"{section}.path: {place}: the events that are read would lie")
 
 
 def test_networks_of_others_are_there(checkout, config):
@@ -109,6 +112,15 @@ def test_networks_of_others_are_there(checkout, config):
         (checkout / "two" / f"{name}.safetensors").touch()
     # What is replaced need not be in the folder.
     check(checkout, config, pipeline={"weights": "two", "models": models})
+
+
+def test_networks_in_whose_place_there_are_cuts_need_not_be_there(checkout, config):
+    (checkout / "one").mkdir()
+    (checkout / "one" / "gnn.safetensors").touch()
+    cuts = {"embedding": {}, "filtering": {}}
+    check(checkout, copy.deepcopy(config), pipeline={"weights": "one", "geometric": cuts})
+    text = message(checkout, config, pipeline={"weights": "one", "geometric": {"embedding": {}}})
+    assert text.startswith("pipeline.weights: one/filtering.safetensors: no such file; expected")
 
 
 def test_networks_that_the_workflow_trains_need_not_be_there(checkout, config):
@@ -206,6 +218,37 @@ def test_the_overlays_name_the_networks_they_train(root):
         weights = overlay.get("pipeline", {}).get("weights")
         if weights and file.name != "config.yaml":
             assert weights == f"{overlay['results']}/models"
+
+
+FINDER = {"finder": "mine.py:find"}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (FINDER, "finder: mine.py: no such file; expected one of Python code"),
+        (
+            {"finder": "a.b:c", "files": ["w.pt"]},
+            "files: w.pt: no such file; expected one of the finder's",
+        ),
+        ({"command": ["./find"]}, "command: ./find: no such file; expected a program"),
+    ],
+)
+def test_files_of_a_finder_that_are_not_there_are_named(checkout, config, method, expected):
+    text = message(checkout, config, physics={"methods": {"mine": method}})
+    assert text == f"physics.methods.mine.{expected}"
+
+
+def test_a_finder_is_made_of_its_file_of_what_its_command_names_and_of_others(
+    checkout, config, monkeypatch
+):
+    monkeypatch.chdir(checkout)
+    for name in ("mine.py", "find.sh", "w.pt"):
+        (checkout / name).touch()
+    check(checkout, config, physics={"methods": {"mine": FINDER, "none": {"finder": "a.b:c"}}})
+    assert finder_files({**FINDER, "files": ["w.pt"]}) == ["mine.py", "w.pt"]
+    assert finder_files({"command": ["bash", "find.sh", "-v"]}) == ["find.sh"]
+    assert finder_files({"finder": "a.b:c"}) == []
 
 
 @pytest.fixture(scope="module")

@@ -60,14 +60,20 @@ class Straight(nn.Module):
 
 @pytest.fixture(scope="module")
 def features(copy_of_smoke, events, tmp_path_factory):
-    """A run on files with numbers alone and somebody's GNN, with the options at the two ends."""
+    """A run on files with numbers alone, geometric cuts and somebody's GNN, with the options at the
+    two ends: nothing of it was trained here."""
     folder = tmp_path_factory.mktemp("features")
     for event in events:
         name = folder / f"event{event.event_id}.csv"
         np.savetxt(name, event.space_points / SCALES, delimiter=",")
     checkout = copy_of_smoke()
     torch.jit.save(torch.jit.script(Straight()), checkout.folder / "theirs.pt")
-    models = checkout.overlay("theirs.yaml", pipeline={"models": {"gnn": {"file": "theirs.pt"}}})
+    pipeline = {
+        "models": {"gnn": {"file": "theirs.pt"}},
+        "geometric": {"embedding": {}, "filtering": {"z0_max": 2000}},
+        "radius": 1,
+    }
+    models = checkout.overlay("theirs.yaml", pipeline=pipeline)
     options = {f"S{i}": None for i in (1, 2, 3, 4)}
     overlay = checkout.overlay("quick.yaml", measure=QUICK)
     checkout.given = (
@@ -101,9 +107,12 @@ def test_files_with_numbers_alone_are_measured(features, events):
 
 def test_the_gnn_of_others_is_what_was_served(features):
     provenance = json.loads((features.results / "provenance.json").read_text())
-    gnn = provenance["common"]["inputs"]["networks"]["gnn"]
+    networks = provenance["common"]["inputs"]["networks"]
+    gnn = networks["gnn"]
     assert gnn["weights_sha256"] == file_sha256(features.folder / "theirs.pt")
     assert json.loads(gnn["model"])["output"] == "logit"
+    assert json.loads(networks["filtering"]["model"])["z0_max"] == 2000
+    assert "weights_sha256" not in networks["embedding"]
     labels = [
         set(pd.read_parquet(features.results / name).labels_sha256.dropna()) - {""}
         for name in ("reference.parquet", "timings/S5/round1.parquet")
@@ -128,9 +137,10 @@ def test_without_truth_there_is_no_tracking_performance(features):
     assert not (features.results / "physics.csv").exists()
     assert 'id="tracking"' not in (features.results / "report.html").read_text()
     output = features.run("physics", *features.given, fails=True)
+    assert "\nerror: events.path: " in output and "Traceback" not in output
     assert "no files that say which particles made the space points" in output
     output = features.run("ckf", *features.given, fails=True)
-    assert "the CKF runs on measurements" in output
+    assert "the CKF runs on measurements" in output and "Traceback" not in output
 
 
 def test_the_files_are_read_once(features):
@@ -147,11 +157,29 @@ def test_a_file_that_changes_is_read_again(features):
     file.write_text(before)
 
 
+def test_a_finished_run_needs_the_files_no_more(features):
+    elsewhere = features.folder_of_events.with_name("elsewhere")
+    features.folder_of_events.rename(elsewhere)
+    try:
+        (features.results / "report.html").unlink()
+        output = features.run("report", *features.given)
+        assert f"{features.folder_of_events} is not there any more; the 5 events that" in output
+        assert (features.results / "report.html").is_file()
+        assert "Nothing to be done" in features.run("all", *features.given)
+    finally:
+        elsewhere.rename(features.folder_of_events)
+
+
 def test_the_tracks_of_files_of_acts_are_those_of_the_generated_events(
     copy_of_smoke, first_smoke, acts
 ):
     checkout = copy_of_smoke()
-    checkout.run("physics", *SMOKE, *given("acts", acts))
+    finder = "def finder():\n    return lambda points: [list(range(len(points)))]\n"
+    (checkout.folder / "mine.py").write_text(finder)
+    mine = checkout.overlay(
+        "mine.yaml", physics={"methods": {"mine": {"finder": "mine.py:finder"}}}
+    )
+    checkout.run("physics", *SMOKE, mine, *given("acts", acts))
     found, expected = (
         checkout.folder / "results" / "acts",
         first_smoke.folder / "results" / "smoke",
@@ -168,6 +196,11 @@ def test_the_tracks_of_files_of_acts_are_those_of_the_generated_events(
         return table[(table.method == "exatrkx") & ~others].reset_index(drop=True)
 
     pd.testing.assert_frame_equal(performance(found), performance(expected))
+    # A finder of one's own is judged on them too; the CKF can't be.
+    table = pd.read_csv(found / "physics.csv")
+    assert set(table.method) == {"exatrkx", "walkthrough", "mine"}
+    candidates = table[(table.quantity == "fake_rate") & (table.variable == "overall")]
+    assert candidates.set_index("method").total["mine"] == N_EVENTS
 
 
 def test_the_commands_of_the_page_are_planned(features, root, tmp_path):

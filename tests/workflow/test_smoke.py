@@ -13,6 +13,7 @@ import pytest
 
 from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.options import STAGES
+from exatrkx_service.serving.native import read_choice
 
 SMOKE = ("--configfile", "config/smoke.yaml")
 OPTIONS = ["S0", "S1", "S2", "S3", "S4", "S5"]
@@ -58,14 +59,16 @@ def test_the_parts_add_up_and_none_is_negative(samples):
     assert samples.duration_ns.min() >= 0
 
 
-def test_the_parts_leave_next_to_nothing(samples, config):
+def test_the_parts_leave_next_to_nothing(samples, config, results):
     sample = ["option", "concurrency", "arm", "block", "repetition", "event"]
     total = samples[samples.part == "total"].set_index(sample).duration_ns
     rest = samples[samples.part == "unattributed"].set_index(sample).duration_ns
     assert (rest / total).groupby("option").median().max() <= 0.02
     # And each time stamp of the server, and each note of its models, was there to cut with.
     request = {"serialise", "send", "accept", "answer", "receive", "deserialise"}
-    model = {"queue", "compute_input", "hand_over", "convert", "hand_back", "compute_output"}
+    model = {"queue", "compute_input", "compute_output"}
+    if read_choice(results / "model_repo")["backend"] == "python":
+        model |= {"hand_over", "convert", "hand_back"}
     for option, entry in config["options"].items():
         parts = set(samples[(samples.option == option) & (samples.arm == "option")].part)
         assert parts.isdisjoint(request | model) == (not entry["serve"]), option

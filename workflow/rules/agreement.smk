@@ -5,7 +5,7 @@ rule measure_agreement:
     input:
         events=manifests("benchmark"),
         models=rules.export.input,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     output:
         f"{RESULTS}/agreement.csv",
     log:
@@ -25,6 +25,7 @@ rule measure_agreement:
             **{key: config[key] for key in ("pipeline", "server")},
             "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
         },
+        networks=NETWORK_STATES,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         cache=".snakemake/perf_analyzer",
         code=code_digest(CODE),

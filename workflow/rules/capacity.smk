@@ -25,6 +25,7 @@ rule measure_capacity:
         runtime=120,
     params:
         settings=lambda wildcards: capacity_settings(wildcards.option),
+        networks=NETWORK_STATES,
         seed=1,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),

@@ -1,5 +1,6 @@
 # Configuration, names and helpers that all rules share.
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -10,19 +11,29 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
-from exatrkx_service.config import ConfigError, load_config
+from exatrkx_service.config import CKF, ConfigError, finder_kind, load_config
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
-    CKF_CODE,
     CODE,
     EVENTS_CODE,
     EXPORT_CODE,
+    FINDER_CODE,
     IMPORT_CODE,
+    LIBRARY_CODE,
     code_digest,
+    network_states,
+    with_files,
 )
 from exatrkx_service.models.working_point import card_warning
 from exatrkx_service.options import NETWORKS, left_out
-from exatrkx_service.paths import COMPARED, check_paths, network_file, trained_here
+from exatrkx_service.paths import (
+    COMPARED,
+    check_paths,
+    network_file,
+    network_files,
+    replacement,
+    trained_here,
+)
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -39,20 +50,60 @@ try:
     check_paths(config, ROOT)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
-# The files of events from elsewhere, and whether it is known which particles made their space points.
-OWN_FILES, OWN_PLAN, TRUTH = [], "", True
-if OWN_EVENTS := config["events"]["source"] != "generate":
-    from exatrkx_service.events.sample import own_files, planned
+OWN_EVENTS, OWN_TRAINING = (
+    config[section]["source"] != "generate" for section in ("events", "train")
+)
+
+
+def refuse(why):
+    """Ends the run with one line. Of an exception in a rule's function Snakemake shows a traceback."""
+    raise SystemExit(f"error: {why}")
+
+
+def own_folder(section):
+    """The folder that events from elsewhere are taken in to."""
+    name = "imported_train" if section == "train" else "imported"
+    return f"{config['results']}/events/{name}"
+
+
+@functools.cache
+def own_sample(section):
+    """Where the events from elsewhere are from that a section names, see `events.sample.Source`.
+    Those to train on are looked for only on request."""
+    from exatrkx_service.events.sample import check_training, look
     from exatrkx_service.events.tables import EventFormatError
 
     try:
-        found, TRUTH = own_files(config["events"])
-        OWN_PLAN = planned(found, TRUTH)
-        config["events"]["n_events"] = len(found)
-        config = load_config(config, source=f"{len(found)} events in events.path")
+        source = look(config[section], Path(own_folder(section), "events.json"))
+        n_events = len(source.files)
+        load_config(
+            config | {section: config[section] | {"n_events": n_events}},
+            source=f"{n_events} events in {section}.path",
+        )
+        if section == "train" and OWN_EVENTS:
+            measured = own_sample("events").files
+            check_training(config["train"], source.files, config["events"], measured)
     except (EventFormatError, ConfigError) as error:
-        raise WorkflowError(str(error)) from None
-    OWN_FILES = sorted({str(path) for files in found.values() for path in files})
+        refuse(error)
+    if section == "train" and not source.truth:
+        refuse(
+            f"train.path: {config['train']['path']}: no files that say which particles made the "
+            "space points, from which networks learn"
+        )
+    return source
+
+
+def own_paths(section):
+    """The files of these events, each once."""
+    files = own_sample(section).files.values()
+    return sorted({str(path) for paths in files for path in paths})
+
+
+# Whether it is known which particles made the space points of the events that are measured.
+TRUTH = True
+if OWN_EVENTS:
+    TRUTH = own_sample("events").truth
+    config["events"]["n_events"] = len(own_sample("events").files)
 
 RESULTS = config["results"]
 ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
@@ -70,11 +121,8 @@ TRACKED_MODELS = sorted(
     for pattern in ("*/config.pbtxt", "*/1/model.py")
     for path in Path("model_repo").glob(pattern)
 )
-NATIVE_SOURCES = sorted(
-    str(path)
-    for path in Path("src/exatrkx_service/serving/backends/pytorch/native").iterdir()
-)
-WEIGHTS = {stage: network_file(config["pipeline"], stage) for stage in NETWORKS}
+WEIGHTS = network_files(config["pipeline"])
+NETWORK_STATES = network_states(config["pipeline"], trained_here(config))
 # The cuts that a network depends on: a change of any other trains none anew.
 TRAINING_CUTS = {
     "embedding": ("radius", "k_max"),
@@ -111,6 +159,25 @@ REPORT_FIGURES = (
     *NETWORK_FIGURES,
 )
 
+# Track finders besides the pipeline as it is configured: that with other keys; and those that are called, the
+# CKF among them, which wants measurements on surfaces of the generic detector.
+PIPELINES, FINDERS = {}, {}
+for name, method in config["physics"]["methods"].items():
+    if finder_kind(method) is None:
+        PIPELINES[name] = method
+        continue
+    try:
+        FINDERS[name] = with_files(method)
+    except OSError as error:
+        raise WorkflowError(
+            f"physics.methods.{name}: {error.filename}: can't be read ({error.strerror})"
+        ) from None
+METHOD_FOLDERS = {"exatrkx": "exatrkx"} | {
+    name: f"methods/{name}" for name in config["physics"]["methods"]
+}
+if not OWN_EVENTS:
+    FINDERS["CKF"], METHOD_FOLDERS["CKF"] = with_files(CKF), "baseline"
+
 
 wildcard_constraints:
     folder="models|figures",
@@ -120,7 +187,8 @@ wildcard_constraints:
     option="|".join(OPTIONS),
     round=r"\d+",
     stage="|".join(NETWORKS),
-    method="|".join(config["physics"]["methods"]) or "none",
+    method="|".join(PIPELINES) or "none",
+    finder="|".join(METHOD_FOLDERS[name] for name in FINDERS) or "none",
 
 
 onstart:
@@ -130,20 +198,29 @@ onstart:
         Path(config["pipeline"]["weights"]), config["pipeline"]
     ):
         print(f"warning: {warning}", file=sys.stderr)
+    if OWN_EVENTS and own_sample("events").gone:
+        print(
+            f"warning: events.path: {config['events']['path']} is not there any more; the "
+            f"{config['events']['n_events']} events that were read from it are used",
+            file=sys.stderr,
+        )
 
 
 def is_own(sample):
-    """Whether a sample's events are from elsewhere; networks are trained on generated ones."""
-    return OWN_EVENTS and sample == "benchmark"
+    """Whether a sample's events are from elsewhere."""
+    return OWN_TRAINING if sample == "train" else OWN_EVENTS
 
 
 def sample_settings(sample):
     """What decides on the events of a sample; of generated ones their number does not."""
     events = config["events"]
     if is_own(sample):
-        keys = ("source", "path", "n_events", events["source"])
-        settings = {key: events[key] for key in keys if key in events}
-        if columns := config["server"].get("model", {}).get("columns"):
+        section = "train" if sample == "train" else "events"
+        own = config[section] | {"n_events": len(own_sample(section).files)}
+        keys = ("source", "path", "skip", "n_events", own["source"])
+        settings = {key: own[key] for key in keys if key in own}
+        columns = config["server"].get("model", {}).get("columns")
+        if columns and section == "events":
             settings["features"] = settings["features"] | {"columns": columns}
         return settings
     others = ("source", "path", "n_events", "chunk_size", "features")
@@ -154,13 +231,15 @@ def sample_settings(sample):
 def sized_sample(sample):
     """What decides on the events of a sample, and how many there are."""
     section = config["train" if sample == "train" else "events"]
-    return sample_settings(sample) | {"n_events": section["n_events"]}
+    settings = sample_settings(sample)
+    return settings | {"n_events": settings.get("n_events", section["n_events"])}
 
 
 def manifests(sample):
     """One manifest per chunk of events; each names the files of its events."""
     if is_own(sample):
-        return [f"{RESULTS}/events/imported/events.json"]
+        section = "train" if sample == "train" else "events"
+        return [f"{own_folder(section)}/events.json"]
     size, n_events = config["events"]["chunk_size"], sized_sample(sample)["n_events"]
     return [
         f"{RESULTS}/events/{sample}/events_{first}-{min(first + size, n_events) - 1}.json"
@@ -187,26 +266,32 @@ def figure_files(figures):
 
 # The track finders that are compared, and the files that hold what they found.
 METHODS = {
-    "exatrkx": method_files("exatrkx", "tracks", "times", "edges"),
-    **{
-        name: method_files(f"methods/{name}", "tracks", "times", "edges")
-        for name in config["physics"]["methods"]
-    },
-    "CKF": method_files("baseline", "tracks", "times"),
+    name: method_files(
+        folder, "tracks", "times", *(() if name in FINDERS else ("edges",))
+    )
+    for name, folder in METHOD_FOLDERS.items()
 }
-if OWN_EVENTS:
-    # It wants measurements on surfaces of the generic detector.
-    del METHODS["CKF"]
 
 # What each of them was made with, as it stands in its files.
 METHOD_SETTINGS = {
     "exatrkx": config["pipeline"],
+    **{name: config["pipeline"] | method for name, method in PIPELINES.items()},
     **{
-        name: config["pipeline"] | method
-        for name, method in config["physics"]["methods"].items()
+        name: method | {"threads": config["pipeline"]["threads"]}
+        for name, method in FINDERS.items()
     },
-    "CKF": {"method": "CKF"},
 }
+
+
+# The networks of all of them, each once.
+ALL_WEIGHTS = sorted(
+    {
+        file
+        for name, settings in METHOD_SETTINGS.items()
+        if name not in FINDERS
+        for file in network_files(settings)
+    }
+)
 
 
 def method_pipeline(wildcards):
@@ -214,10 +299,14 @@ def method_pipeline(wildcards):
     return METHOD_SETTINGS[wildcards.method]
 
 
+def method_networks(wildcards):
+    """What tells the networks of a track finder of `physics.methods` from others."""
+    return network_states(method_pipeline(wildcards), trained_here(config))
+
+
 def method_weights(wildcards):
     """The trained networks of a track finder of `physics.methods`."""
-    pipeline = method_pipeline(wildcards)
-    return [network_file(pipeline, stage) for stage in NETWORKS]
+    return network_files(method_pipeline(wildcards))
 
 
 def trained_networks(wildcards):
@@ -227,20 +316,30 @@ def trained_networks(wildcards):
     ]
 
 
-def ckf_events(wildcards):
-    """The events of the CKF."""
+def ckf_files(wildcards):
+    """The tracks and times of the CKF."""
     if OWN_EVENTS:
-        raise WorkflowError(
+        refuse(
             f"events.source: {config['events']['source']}: the CKF runs on measurements on the "
             "surfaces of the generic detector, which only generated events have"
         )
-    return manifests("benchmark")
+    return METHODS["CKF"].values()
+
+
+def finder_name(wildcards):
+    """The track finder whose results are in a folder."""
+    return next(name for name in FINDERS if METHOD_FOLDERS[name] == wildcards.finder)
+
+
+def finder_settings(wildcards):
+    """What a track finder that is called is, and what it is given."""
+    return METHOD_SETTINGS[finder_name(wildcards)]
 
 
 def known_events(wildcards):
     """The sample, if it is known which particles made its space points."""
     if not TRUTH:
-        raise WorkflowError(
+        refuse(
             f"events.path: {config['events']['path']}: no files that say which particles made the "
             "space points; tracking performance, and trained networks, can't be judged without"
         )
@@ -261,7 +360,7 @@ def physics_files(wildcards):
 def baseline_files(wildcards):
     """What another run's results are compared by."""
     if "baseline" not in config:
-        raise WorkflowError(
+        refuse(
             "baseline: missing key; expected the folder of another run's results, as in "
             "`snakemake compare --config baseline=results/before`"
         )
@@ -269,6 +368,16 @@ def baseline_files(wildcards):
         f"baseline_{Path(name).stem}": f"{config['baseline']}/{name}"
         for name in COMPARED
     }
+
+
+def compared_builds(wildcards):
+    """What tells the build that `snakemake speed` compares this one with."""
+    if "against" not in config["speed"]:
+        refuse(
+            "speed.against: missing key; expected the folder of another checkout, as in "
+            """`snakemake speed --config 'speed={"against": "../before"}'`"""
+        )
+    return {"other": f"{config['speed']['against']}/config/config.yaml"}
 
 
 def timings(option, kind="parquet"):
@@ -280,7 +389,7 @@ def left_out_files(option):
     """What there is to make of an option that is not measured: the reason."""
 
     def files(wildcards):
-        raise WorkflowError(f"options.{option}: it {LEFT_OUT[option]}")
+        refuse(f"options.{option}: it {LEFT_OUT[option]}")
 
     return files
 
@@ -321,9 +430,10 @@ def stage_settings(wildcards):
     """What one network depends on of the section `train`."""
     train, stage = config["train"], wildcards.stage
     shared = ("seed", "validation_fraction", "patience")
-    return {key: train[key] for key in shared} | {
+    settings = {key: train[key] for key in shared} | {
         "network": train["networks"][stage],
         "epochs": train["epochs"][stage],
         "learning_rate": train["learning_rate"][stage],
         "cuts": {key: train["cuts"][key] for key in TRAINING_CUTS[stage]},
     }
+    return settings | ({"sample": train["source"]} if OWN_TRAINING else {})

@@ -25,9 +25,10 @@ rule generate_events:
 
 rule import_events:
     input:
-        OWN_FILES,
+        lambda wildcards: own_paths("events"),
     output:
-        f"{RESULTS}/events/imported/events.json",
+        f"{own_folder('events')}/events.json",
+        f"{own_folder('events')}/source.json",
     log:
         f"{RESULTS}/logs/events/imported.log",
     benchmark:
@@ -39,13 +40,33 @@ rule import_events:
         mem_mb=4000,
         runtime=30,
     params:
-        settings=sample_settings("benchmark"),
-        plan=OWN_PLAN,
+        settings=lambda wildcards: sample_settings("benchmark"),
+        plan=lambda wildcards: own_sample("events").plan,
         code=code_digest(IMPORT_CODE),
     message:
         f"Reading the events in {config['events'].get('path')}"
     script:
         "../scripts/import_events.py"
+
+
+use rule import_events as import_training with:
+    input:
+        files=lambda wildcards: own_paths("train"),
+        # No event may be in both. Others that are measured later train nothing anew.
+        measured=ancient(manifests("benchmark")) if OWN_EVENTS else [],
+    output:
+        f"{own_folder('train')}/events.json",
+        f"{own_folder('train')}/source.json",
+    log:
+        f"{RESULTS}/logs/events/imported_train.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/events/imported_train.tsv"
+    params:
+        settings=lambda wildcards: sample_settings("train"),
+        plan=lambda wildcards: own_sample("train").plan,
+        code=code_digest(IMPORT_CODE),
+    message:
+        f"Reading the events to train on in {config['train'].get('path')}"
 
 
 rule describe_sample:

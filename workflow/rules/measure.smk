@@ -5,7 +5,7 @@ rule reference:
     input:
         events=manifests("benchmark"),
         models=rules.export.input,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     output:
         **METHODS["exatrkx"],
         sizes=f"{RESULTS}/reference.parquet",
@@ -23,6 +23,7 @@ rule reference:
     params:
         events=sample_settings("benchmark"),
         pipeline=config["pipeline"],
+        networks=NETWORK_STATES,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:
@@ -57,6 +58,7 @@ rule measure:
         runtime=60,
     params:
         settings=lambda wildcards: measured_settings(wildcards.option),
+        networks=NETWORK_STATES,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:

@@ -95,10 +95,34 @@ rule plot_training:
         "../scripts/plot_training.py"
 
 
+# Before all that runs a stage: it looks for these where they are kept.
+rule compile_libraries:
+    output:
+        f"{MODEL_REPO}/backend.json",
+    log:
+        f"{RESULTS}/logs/export/libraries.log",
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        backend=config["server"]["backend"],
+        kernels=config["pipeline"]["kernels"],
+        code=code_digest(LIBRARY_CODE),
+    message:
+        "Compiling the operators and the native backend, where there is a C++ compiler"
+    script:
+        "../scripts/compile_libraries.py"
+
+
 rule model_card:
     input:
         weights=expand(rules.train_network.output.weights, stage=NETWORKS),
+        libraries=rules.compile_libraries.output,
         events=known_events,
+        training=manifests("train") if OWN_TRAINING else [],
     output:
         multiext(f"{RESULTS}/models/", "MODEL_CARD.md", "model_card.json"),
     log:
@@ -112,8 +136,13 @@ rule model_card:
         runtime=30,
     params:
         **config["analysis"],
-        pipeline=config["pipeline"],
-        training=sized_sample("train"),
+        # Of the networks that were trained, not of those that take their place.
+        pipeline={
+            key: value
+            for key, value in config["pipeline"].items()
+            if key not in ("models", "geometric")
+        },
+        training=lambda wildcards: sized_sample("train"),
         evaluation=sized_sample("benchmark"),
     message:
         "Measuring the trained networks on the benchmark's events"
@@ -135,7 +164,10 @@ rule train:
 
 rule export_network:
     input:
-        weights=lambda wildcards: WEIGHTS[wildcards.stage],
+        weights=lambda wildcards: (
+            network_file(config["pipeline"], wildcards.stage) or []
+        ),
+        libraries=rules.compile_libraries.output,
     output:
         f"{MODEL_REPO}/{{stage}}/1/model.pt",
     log:
@@ -152,9 +184,9 @@ rule export_network:
             if wildcards.stage == "filtering"
             else None
         ),
-        model=lambda wildcards: config["pipeline"]
-        .get("models", {})
-        .get(wildcards.stage),
+        model=lambda wildcards: replacement(config["pipeline"], wildcards.stage),
+        network=lambda wildcards: NETWORK_STATES[wildcards.stage],
+        kernels=config["pipeline"]["kernels"],
         code=code_digest(EXPORT_CODE),
     message:
         "Exporting the {wildcards.stage} network"
@@ -165,7 +197,8 @@ rule export_network:
 rule export_repository:
     input:
         tracked=TRACKED_MODELS,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
+        libraries=rules.compile_libraries.output,
     output:
         [f"{RESULTS}/{path}" for path in TRACKED_MODELS],
     log:
@@ -178,6 +211,7 @@ rule export_repository:
         runtime=10,
     params:
         pipeline=config["pipeline"],
+        networks=NETWORK_STATES,
         repository=lambda wildcards, output: os.path.commonpath(output),
     message:
         "Putting the settings into the model repository"
@@ -185,31 +219,10 @@ rule export_repository:
         "../scripts/export_repository.py"
 
 
-rule compile_backend:
-    input:
-        NATIVE_SOURCES,
-    output:
-        f"{MODEL_REPO}/backend.json",
-    log:
-        f"{RESULTS}/logs/export/backend.log",
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
-    params:
-        backend=config["server"]["backend"],
-    message:
-        "Choosing the backend of the networks, server.backend: {params.backend}"
-    script:
-        "../scripts/compile_backend.py"
-
-
 rule export:
     input:
         rules.export_repository.output,
-        rules.compile_backend.output,
+        rules.compile_libraries.output,
         expand(rules.export_network.output, stage=NETWORKS),
     localrule: True
     message:

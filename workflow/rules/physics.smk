@@ -5,6 +5,7 @@ rule find_tracks:
     input:
         events=manifests("benchmark"),
         weights=method_weights,
+        libraries=rules.compile_libraries.output,
     output:
         **method_files("methods/{method}", "tracks", "times", "edges"),
     log:
@@ -20,6 +21,7 @@ rule find_tracks:
         runtime=30,
     params:
         pipeline=method_pipeline,
+        networks=method_networks,
         code=code_digest(CODE),
     message:
         "Finding the tracks with {wildcards.method}"
@@ -31,6 +33,7 @@ rule physics_table:
     input:
         events=known_events,
         results=[path for files in METHODS.values() for path in files.values()],
+        weights=ALL_WEIGHTS,
     output:
         table=report(
             f"{RESULTS}/physics.csv",

@@ -4,7 +4,7 @@
 rule serve:
     input:
         models=rules.export.input,
-        weights=WEIGHTS.values(),
+        weights=WEIGHTS,
     log:
         f"{RESULTS}/logs/serve.log",
         server=f"{RESULTS}/logs/serve.server.log",

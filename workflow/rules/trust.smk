@@ -65,6 +65,7 @@ rule measure_coverage:
             "measure": config["measure"]
             | {"concurrency": config["coverage"]["concurrency"], "rounds": 1},
         },
+        networks=NETWORK_STATES,
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:
@@ -109,3 +110,32 @@ rule coverage:
         "How often does the interval of S0 against itself hold zero?"
     script:
         "../scripts/coverage_table.py"
+
+
+rule speed:
+    input:
+        unpack(compared_builds),
+        events=manifests("benchmark"),
+        libraries=rules.compile_libraries.output,
+    output:
+        table=f"{RESULTS}/speed.csv",
+        samples=f"{RESULTS}/speed/samples.parquet",
+    log:
+        f"{RESULTS}/logs/speed.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/speed.tsv"
+    conda:
+        ENVIRONMENT
+    # The whole machine, as for a measurement.
+    threads: ALL_CORES
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        **config["speed"],
+        confidence_level=config["analysis"]["confidence_level"],
+        code=code_digest(CODE),
+    message:
+        "Timing this build against another, event by event"
+    script:
+        "../scripts/speed.py"

@@ -7,5 +7,5 @@ with logged(snakemake.log[0]):
 
     from exatrkx_service.events.sample import take_in
 
-    params = snakemake.params
-    take_in(Path(snakemake.output[0]), params.settings, params.code, params.plan)
+    params, measured = snakemake.params, snakemake.input.get("measured", [])
+    take_in(Path(snakemake.output[0]), params.settings, params.code, params.plan, measured)

@@ -33,6 +33,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
         f"Cores{of}": recorded(provenance, "machine.cores"),
         f"GPU{of}": gpu,
         "Device": recorded(provenance, "job.device"),
+        "Kernels": recorded(provenance, "job.kernels"),
         "Server": server,
         "Server's launcher": launcher,
         "Networks served by": networks,

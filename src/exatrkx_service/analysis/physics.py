@@ -87,8 +87,8 @@ def physics_table(
         ``eta`` of the innermost space point, seen from the origin. A bin holds its lower edge;
         those without entries are left out, and what lies beyond the outermost edges is in
         ``overall`` alone. ``passed`` and ``total`` are counts; of times ``total`` is the number
-        of events. Without entries, ``value``, ``low`` and ``high`` are NaN; so are quantiles of
-        too few events, see ``summary.quantiles``.
+        of events, 0 for a method without times. Without entries, ``value``, ``low`` and ``high``
+        are NaN; so are quantiles of too few events, see ``summary.quantiles``.
 
     Raises:
         MethodError: the results of a method are not those of the events.

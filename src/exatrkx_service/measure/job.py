@@ -17,6 +17,7 @@ import pandas as pd
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
+from exatrkx_service.compiled import describe_kernels
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
@@ -77,6 +78,7 @@ class Measurement:
             "option": option.name,
             "server": None,
             "networks": None,
+            "kernels": describe_kernels(self.pipeline["kernel_library"]),
         }
 
     def start(self, stack: contextlib.ExitStack, work: Path, log: Path, largest: dict) -> None:

@@ -15,10 +15,18 @@ from exatrkx_service.models.networks import NETWORKS
 from exatrkx_service.models.weights import load_network, read_metadata
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 
-INTENDED_USE = (
-    "Benchmarks of track finding as a service on simulated heavy-neutral-lepton events in the ACTS "
-    "generic detector, without pile-up. Not for real data, another detector, or pile-up."
-)
+
+def intended_use(training: Mapping[str, Any]) -> str:
+    """What networks are for, by the settings of the sample that they were trained on."""
+    if "path" in training:  # events from elsewhere
+        return (
+            "Benchmarks of track finding as a service on events such as those of the training "
+            "sample. Not for another detector, or other collisions."
+        )
+    return (
+        "Benchmarks of track finding as a service on simulated heavy-neutral-lepton events in the "
+        "ACTS generic detector, without pile-up. Not for real data, another detector, or pile-up."
+    )
 
 
 def describe_data(
@@ -28,7 +36,7 @@ def describe_data(
 
     Args:
         training: settings of the training sample: the ``events`` section of the configuration,
-            with its seed and size.
+            with its seed and size, or the ``train`` section where the events are from elsewhere.
         evaluation: those of the sample that the performance was measured on.
         provenance: see ``measure.provenance.collect``.
     """
@@ -43,7 +51,8 @@ def describe_data(
 
 def _sample(settings: Mapping[str, Any]) -> str:
     if "path" in settings:  # events from elsewhere
-        return f"{settings['n_events']} events of {settings['path']} ({settings['source']})"
+        after = f" after the first {skip}" if (skip := settings.get("skip")) else ""
+        return f"{settings['n_events']} events of {settings['path']} ({settings['source']}){after}"
     hnl = settings["hnl"]
     process = {"hnl": f"HNL (mass {hnl['mass_gev']} GeV, ctau {hnl['ctau_mm']} mm)"}
     return (
@@ -55,6 +64,7 @@ def _sample(settings: Mapping[str, Any]) -> str:
 
 def write_card(
     weights_dir: Path,
+    intended_use: str,
     data: dict[str, Any],
     pipeline: dict[str, Any],
     performance: dict[str, dict[str, float | None]],
@@ -67,6 +77,7 @@ def write_card(
 
     Args:
         weights_dir: folder with the three weights files.
+        intended_use: see the function of this name.
         data: what the networks were trained and evaluated on; keys become lines of the card.
         pipeline: holds the working point: ``radius``, ``k_max``, ``filter_cut``, ``labeling`` and
             its cut.
@@ -86,7 +97,7 @@ def write_card(
         networks[stage] = read_metadata(path, stage) | {"n_parameters": n_parameters}
     point = ("radius", "k_max", "filter_cut", "labeling", CUT_KEYS[pipeline["labeling"]])
     card = {
-        "intended_use": INTENDED_USE,
+        "intended_use": intended_use,
         "definitions": definitions,
         "data": data,
         "working_point": {key: pipeline[key] for key in point},

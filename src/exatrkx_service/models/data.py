@@ -12,10 +12,11 @@ from typing import TypeVar
 import numpy as np
 
 from exatrkx_service.events.event import Event
-from exatrkx_service.events.files import EVENT_FILES, event_file
+from exatrkx_service.events.files import EVENT_FILES, IMPORTED_FILES, event_file
 from exatrkx_service.events.reader import read_event
 
 T = TypeVar("T")
+_KINDS = (*EVENT_FILES, *IMPORTED_FILES)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[T
     """Reads the events of a sample, in ascending order of their numbers.
 
     Args:
-        events: folder of each event by its number: ACTS CSV files with truth.
+        events: folder of each event by its number; with truth.
         cache: npz file in which the arrays are kept; it is made again when the events' files have
             changed since. Reading CSV takes about 50 ms per event.
 
@@ -88,8 +89,8 @@ def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[T
     if not any((event.successor >= 0).any() for event in sample):
         raise ValueError(
             f"{next(iter(events.values()))}: a sample without truth: no particle has two space "
-            f"points in any of {len(sample)} events; expected hits and measurement-simhit-map "
-            "files that tell which particle made which space point"
+            f"points in any of {len(sample)} events; expected files that tell which particle made "
+            "which space point"
         )
     if cache is not None:
         _write_cache(Path(cache), fingerprint, sample)
@@ -98,7 +99,7 @@ def load_sample(events: Mapping[int, Path], cache: Path | None = None) -> list[T
 
 def _fingerprint(events: Mapping[int, Path]) -> str:
     """Hash of the names, sizes and modification times of the events' files."""
-    paths = (event_file(events[number], number, kind) for number in events for kind in EVENT_FILES)
+    paths = (event_file(events[number], number, kind) for number in events for kind in _KINDS)
     files = [(path.name, path.stat()) for path in paths if path.exists()]
     text = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in files)
     return hashlib.sha256(text.encode()).hexdigest()

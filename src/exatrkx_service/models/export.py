@@ -14,11 +14,13 @@ from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from exatrkx_service.identity import file_sha256, network_identity
-from exatrkx_service.models import foreign
-from exatrkx_service.models.features import NODE_FEATURES, node_features
+from exatrkx_service.models import foreign, geometric
+from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
+from exatrkx_service.models.fused import fuse
 from exatrkx_service.models.networks import NETWORKS
-from exatrkx_service.models.weights import load_network
-from exatrkx_service.paths import network_file
+from exatrkx_service.models.weights import load_network, read_metadata
+from exatrkx_service.paths import network_file, replacement
+from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, script_path
 
@@ -27,6 +29,7 @@ CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
 N_WARM_UP = 3  # TorchScript optimises itself in its first calls; later ones are compared, too
 
 
+MAX_FUSED = 1e-3  # difference of an output by rounding; 7e-5 for the networks that are shipped
 MAX_MEAN, MAX_RATIO = 2.0, 4.0  # of scaled features of the check events, whose own are 0 and 1
 
 
@@ -42,8 +45,8 @@ def export_all(
     Args:
         weights_dir: folder with ``<stage>.safetensors``.
         model_repo: folder in which ``<stage>/1/model.pt`` is written.
-        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut`` and
-            ``models``, networks in the place of those of the folder.
+        pipeline_config: the ``pipeline`` section of the configuration, for ``filter_cut``, and for
+            ``models`` and ``geometric``, which take the place of networks of the folder.
 
     Returns:
         The files written, by stage.
@@ -51,26 +54,28 @@ def export_all(
     Raises:
         WeightsError, ModelError, ExportError: as of ``export``.
     """
-    files, models = {}, pipeline_config.get("models", {})
+    files, pipeline = {}, {**pipeline_config, "weights": weights_dir}
     for stage in NETWORKS:
         files[stage] = script_path(model_repo, stage)
         export(
             stage,
-            Path(network_file({**pipeline_config, "weights": weights_dir}, stage)),
+            network_file(pipeline, stage),
             files[stage],
-            filter_cut=pipeline_config["filter_cut"],
-            model=models.get(stage),
+            filter_cut=pipeline["filter_cut"],
+            model=replacement(pipeline, stage),
+            kernel_library=pipeline.get("kernel_library", ""),
         )
     return files
 
 
 def export(
     stage: str,
-    weights_path: Path,
+    weights_path: Path | str | None,
     destination: Path,
     *,
     filter_cut: float | None = None,
     model: Mapping[str, Any] | None = None,
+    kernel_library: str = "",
 ) -> None:
     """Writes one network as frozen TorchScript, after comparing it with the eager network.
 
@@ -79,11 +84,14 @@ def export(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_path: the weights (safetensors), or somebody else's TorchScript.
+        weights_path: the weights (safetensors), or somebody else's TorchScript; None for geometric
+            cuts.
         destination: the TorchScript file; complete or not there.
         filter_cut: score below which the filter drops an edge; for ``filtering`` alone. It lies in
             the file, with the digest of the weights: see ``identity.network_identity``.
-        model: how somebody else's network is used, see ``foreign.wrap``; None for weights.
+        model: how somebody else's network is used, see ``foreign.wrap``, or the geometric cuts,
+            see ``geometric.build``; None for weights.
+        kernel_library: the operators that its layers are fused with, see ``fused``; none if empty.
 
     Raises:
         WeightsError: the weights file cannot be used.
@@ -91,32 +99,42 @@ def export(
         ExportError: the network's feature scaling is not that of this detector's space points in
             mm, or the exported network's output differs from the eager one's.
     """
-    if model is not None:
+    name = f"pipeline.geometric.{stage}" if weights_path is None else weights_path
+    if weights_path is None:
+        network = geometric.build(stage, model, filter_cut)
+    elif model is not None:
         largest = max(read_check_events(), key=len)
-        network = foreign.wrap(stage, weights_path, model, _inputs(stage, largest), filter_cut)
+        example = _inputs(stage, largest)
+        network = foreign.wrap(stage, Path(weights_path), model, example, filter_cut)
     else:
         network = load_network(weights_path, stage)
-        _check_scaling(network, weights_path)
+        # Those trained on events from elsewhere may be of any detector.
+        if "sample" not in read_metadata(weights_path, stage):
+            _check_scaling(network, weights_path)
         if stage == "filtering":
             network.cut = float(filter_cut)
+        if kernel_library:
+            kernels.load(kernel_library)
+            network = _fused(stage, network, weights_path)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = destination.with_name(destination.name + ".partial")
     try:
-        identity = network_identity(stage, file_sha256(weights_path), filter_cut, model)
+        digest = None if weights_path is None else file_sha256(weights_path)
+        identity = network_identity(stage, digest, filter_cut, model, kernel_library)
         torch.jit.save(
             torch.jit.freeze(torch.jit.script(network)),
             temporary,
             _extra_files={IDENTITY: json.dumps(identity)},
         )
-        _compare(stage, network, torch.jit.load(temporary), weights_path)
+        _compare(stage, network, torch.jit.load(temporary), name)
         temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @torch.inference_mode()
-def _check_scaling(network: nn.Module, weights_path: Path) -> None:
+def _check_scaling(network: nn.Module, weights_path: Path | str) -> None:
     """The check events must look, after the network's scaling, like those it was trained on."""
     features = torch.cat([node_features(torch.from_numpy(p)) for p in read_check_events()])
     scaled = network.scale_nodes(features)
@@ -131,14 +149,38 @@ def _check_scaling(network: nn.Module, weights_path: Path) -> None:
 
 
 @torch.inference_mode()
-def _compare(stage: str, eager: nn.Module, scripted: nn.Module, weights_path: Path) -> None:
+def _fused(stage: str, network: nn.Module, weights_path: Path | str) -> nn.Module:
+    """The fused form of a network, after comparing it with the network on the check events."""
+    form = fuse(network)
+    for number, points in enumerate(read_check_events() if form is not network else ()):
+        inputs = _inputs(stage, points)
+        if stage != "filtering":
+            worst = (form(*inputs) - network(*inputs)).abs().max()
+        else:
+            # Edges whose score is next to the cut may fall on either side of it.
+            edges, kept = orient_edges(*inputs), form(*inputs)
+            scores = torch.sigmoid(network.logits(inputs[0], edges))
+            numbers = (pair[0] * len(points) + pair[1] for pair in (edges, kept))
+            other = torch.isin(*numbers) != (scores >= network.cut)
+            worst = (scores[other] - network.cut).abs().max() if other.any() else 0.0
+        if not worst <= MAX_FUSED:
+            raise ExportError(
+                f"{weights_path}: {stage} with fused layers differs from the network by "
+                f"{worst:.2g} in check event {number}, expected at most {MAX_FUSED}; "
+                "pipeline.kernels: torch does without"
+            )
+    return form
+
+
+@torch.inference_mode()
+def _compare(stage: str, eager: nn.Module, scripted: nn.Module, name: Path | str) -> None:
     for number, points in enumerate([*read_check_events(), np.empty((0, 3), np.float32)]):
         inputs = _inputs(stage, points)
         expected = eager(*inputs)
         for _ in range(N_WARM_UP):
             if not torch.equal(scripted(*inputs), expected):
                 raise ExportError(
-                    f"{weights_path}: TorchScript of {stage} differs from the eager network on "
+                    f"{name}: TorchScript of {stage} differs from the eager network on "
                     f"check event {number} ({len(points)} space points); expected identical bits"
                 )
 

@@ -82,9 +82,9 @@ class EdgeScores(nn.Module):
 
 
 class ForeignFilter(nn.Module):
-    """A filter of edges, as ``networks.Filter``."""
+    """A filter of edges, as ``networks.Filter``; ``scores`` is called as ``EdgeScores``."""
 
-    def __init__(self, scores: EdgeScores, cut: float):
+    def __init__(self, scores: nn.Module, cut: float):
         super().__init__()
         self.scores, self.cut = scores, cut
 

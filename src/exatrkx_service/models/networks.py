@@ -8,6 +8,14 @@ hold their feature scaling as buffers.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import inspect
+import linecache
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
@@ -166,6 +174,25 @@ class Filter(nn.Module):
         return oriented.index_select(1, torch.nonzero(score >= self.cut).squeeze(1))
 
 
+def _keep_source(function: Callable) -> None:
+    """Takes over the source of a function that torch-geometric made, and removes its file.
+
+    Each process that makes a layer leaves one in the folder for temporary files (release 2.8.1,
+    ``template.py``). ``torch.jit.script`` reads the source; from now on ``linecache`` has it.
+    """
+    path = Path(inspect.getfile(function))
+    if path.parent != Path(tempfile.gettempdir()) or not path.is_file():
+        return
+    source = path.read_text(encoding="utf-8")
+    # Without a time it is not compared with the file.
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(keepends=True), str(path))
+    compiled = Path(importlib.util.cache_from_source(str(path)))
+    for file in (path, compiled):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or others' are in it
+        compiled.parent.rmdir()
+
+
 class InteractionLayer(MessagePassing):
     """One round of an interaction network (Battaglia et al., arXiv:1612.00222), with residuals.
 
@@ -178,6 +205,7 @@ class InteractionLayer(MessagePassing):
 
     def __init__(self, hidden: int):
         super().__init__(aggr="sum")
+        _keep_source(self.propagate)
         self.pairs = PairEncoder(hidden, hidden, hidden)
         self.edge_norm = nn.LayerNorm(hidden)
         self.edge_out = nn.Linear(hidden, hidden)

@@ -2,8 +2,8 @@
 
 After Exa.TrkX, Eur. Phys. J. C 81, 876 (2021). The settings of a stage are those of the section
 ``train`` of the configuration that it depends on: ``seed``, ``validation_fraction``, ``patience``,
-its own ``epochs``, ``learning_rate`` and the arguments of its ``network``, and the ``cuts`` that
-make the edges it learns on.
+its own ``epochs``, ``learning_rate`` and the arguments of its ``network``, the ``cuts`` that make
+the edges it learns on, and for events from elsewhere their ``source`` as ``sample``.
 """
 
 from __future__ import annotations
@@ -227,6 +227,7 @@ class _Stage:
             "tail_weight": TAIL_WEIGHT,
             "tail_start": TAIL_START,
         } | settings["cuts"]
+        self.sample = {key: settings[key] for key in ("sample",) if key in settings}
         # For the checkpoint alone: the weights' header says what was chosen, not what was found.
         arrays = (array for event in sample for array in vars(event).values())
         self.inputs = {
@@ -273,6 +274,7 @@ class _Stage:
             "best_epoch": best["epoch"],
         } | {key: value for key, value in best.items() if key not in ("epoch", "seconds")}
         metadata = {"architecture": self.recipe["architecture"], "recipe": self.recipe}
+        metadata |= self.sample
         _write_curve(curve_path(self.destination), curve)
         save_weights(self.destination, self.name, network, metadata | {"metrics": metrics})
         if checkpoint is not None:

@@ -23,7 +23,7 @@ def card_warning(weights: Path, pipeline: Mapping[str, Any]) -> str | None:
     """
     path = Path(weights) / CARD
     # It is about the networks of its folder together.
-    if not path.is_file() or "models" in pipeline:
+    if not path.is_file() or pipeline.keys() & {"models", "geometric"}:
         return None
     try:
         point = dict(json.loads(path.read_text())["working_point"])

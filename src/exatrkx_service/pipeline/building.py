@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import faiss
 import numpy as np
@@ -38,6 +39,22 @@ def build_edges(
     first, second = search(np.ascontiguousarray(embedding), radius, k_max)
     key = np.unique(np.minimum(first, second) * n + np.maximum(first, second))
     return np.stack(np.divmod(key, n))
+
+
+def compiled_build_edges(embedding: Any, radius: float, k_max: int) -> Any:
+    """As ``build_edges`` on a CPU, by the operator of ``pipeline/kernels``, which must be loaded.
+
+    Args:
+        embedding: float32 tensor (N, D).
+        radius: as there.
+        k_max: as there; of neighbours that are equally far the ones with the smaller index count.
+
+    Returns:
+        int64 tensor (2, E).
+    """
+    import torch
+
+    return torch.ops.exatrkx.build_edges(embedding, radius, k_max)
 
 
 def _range_search(

@@ -8,6 +8,8 @@ are chosen together, so that they do not depend on where one begins.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
@@ -42,6 +44,23 @@ def label_tracks(
     labels = first[component]
     labels[np.bincount(component, minlength=n_components)[component] < 2] = -1
     return labels
+
+
+def compiled_label_tracks(n_space_points: int, edges: Any, scores: Any, cut: float) -> Any:
+    """As ``label_tracks``, by the operator of ``pipeline/kernels``, which must be loaded.
+
+    Args:
+        n_space_points: as there, as all else, but edges and scores are tensors.
+        edges: int64 (2, F).
+        scores: float32 (F,).
+        cut: as there.
+
+    Returns:
+        int64 tensor (N,).
+    """
+    import torch
+
+    return torch.ops.exatrkx.label_tracks(n_space_points, edges, scores, cut)
 
 
 def canonical(labels: np.ndarray) -> np.ndarray:

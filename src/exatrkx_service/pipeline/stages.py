@@ -14,6 +14,7 @@ from typing import Any
 
 from exatrkx_service.options import NETWORKS, STAGES
 from exatrkx_service.pipeline import device as devices
+from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.tensors import to_numpy, to_tensor
 
 StageFunction = Callable[..., Any]
@@ -25,13 +26,16 @@ def script_path(model_repository: Path, stage: str) -> Path:
     return Path(model_repository) / stage / "1" / "model.pt"
 
 
-def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> StageFunction:
+def load_scripted(
+    path: Path, device: str, identity: Mapping[str, str], kernel_library: str = ""
+) -> StageFunction:
     """Loads an exported network, if it is the one that is expected.
 
     Args:
         path: the TorchScript file.
         device: ``cpu`` or ``cuda``.
         identity: what it must be, see ``identity.network_identity``.
+        kernel_library: the operators that are in it, see ``identity.with_networks``.
 
     Returns:
         A function of the stage's inputs (numpy arrays or tensors) that gives a tensor on the
@@ -44,6 +48,8 @@ def load_scripted(path: Path, device: str, identity: Mapping[str, str]) -> Stage
 
     path = Path(path)
     check_network(path, identity)
+    if kernel_library:
+        kernels.load(kernel_library)
     try:
         module = torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
@@ -84,12 +90,14 @@ def check_network(path: Path, identity: Mapping[str, str]) -> None:
         raise ModelFileError(f"{path}: no such file; `snakemake export` makes it") from None
     except (OSError, zipfile.BadZipFile, json.JSONDecodeError) as error:
         raise ModelFileError(f"{path}: expected a TorchScript file: {error}") from error
-    for key, value in identity.items():
-        if found.get(key) != value:
+    for key in [*identity, *sorted(found.keys() - identity.keys())]:
+        value, other = identity.get(key, "none"), found.get(key, "not recorded")
+        if other != value:
+            rule = "compile_libraries" if key == "kernels" else "export_network"
             raise ModelFileError(
-                f"{path}: {key} {found.get(key, 'not recorded')}, expected {value}, that of the "
+                f"{path}: {key} {other}, expected {value}, that of the "
                 "configuration: another network was put there, or it was exported with another "
-                "configuration; `snakemake export --forcerun export_network` makes it anew"
+                f"configuration; `snakemake export --forcerun {rule}` makes it anew"
             )
 
 
@@ -99,21 +107,35 @@ class ModelFileError(ValueError):
 
 def make_building(parameters: dict[str, Any], device: str) -> StageFunction:
     """Gives the edge building function with the radius and ``k_max`` of ``parameters``."""
-    from exatrkx_service.pipeline.building import build_edges
+    from exatrkx_service.pipeline.building import build_edges, compiled_build_edges
 
     radius, k_max = float(parameters["radius"]), int(parameters["k_max"])
+    if device == "cpu" and (library := parameters.get("kernel_library")):
+        kernels.load(library)
+        return lambda embedding: compiled_build_edges(to_tensor(embedding, device), radius, k_max)
     return lambda embedding: build_edges(to_numpy(embedding), radius, k_max, device)
 
 
-def make_labeling(parameters: dict[str, Any]) -> StageFunction:
+def make_labeling(parameters: dict[str, Any], device: str) -> StageFunction:
     """Gives the labeling function that ``parameters`` name, with its cut."""
-    from exatrkx_service.pipeline.labeling import CUT_KEYS, label_tracks, label_walks
+    from exatrkx_service.pipeline.labeling import (
+        CUT_KEYS,
+        compiled_label_tracks,
+        label_tracks,
+        label_walks,
+    )
 
     name = parameters["labeling"]
     if name not in CUT_KEYS:
         raise ValueError(f"unknown labeling {name!r}; expected one of {', '.join(CUT_KEYS)}")
     label = {"components": label_tracks, "walkthrough": label_walks}[name]
     cut = float(parameters[CUT_KEYS[name]])
+    library = parameters.get("kernel_library")
+    if device == "cpu" and library and name == "components":
+        kernels.load(library)
+        return lambda space_points, edges, scores: compiled_label_tracks(
+            len(space_points), to_tensor(edges, device), to_tensor(scores, device), cut
+        )
     return lambda space_points, edges, scores: label(
         len(space_points), to_numpy(edges), to_numpy(scores), cut
     )
@@ -131,10 +153,11 @@ def make_stage(stage: str, model_repository: Path, parameters: dict[str, Any]) -
     """
     device = devices.resolve(parameters["device"])
     if stage in NETWORKS:
-        networks = parameters["networks"]
-        return load_scripted(script_path(model_repository, stage), device, networks[stage])
+        identity = parameters["networks"][stage]
+        library = parameters.get("kernel_library", "")
+        return load_scripted(script_path(model_repository, stage), device, identity, library)
     if stage == "building":
         return make_building(parameters, device)
     if stage == "labeling":
-        return make_labeling(parameters)
+        return make_labeling(parameters, device)
     raise ValueError(f"unknown stage {stage!r}; expected one of {', '.join(STAGES)}")

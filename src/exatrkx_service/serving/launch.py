@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import NETWORKS, TheirModel
+from exatrkx_service.options import FUSED, NETWORKS, TheirModel
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
 from exatrkx_service.serving import container, embedded, journal, native
@@ -23,6 +23,7 @@ from exatrkx_service.serving.inquiry import Inquiry, Silent
 from exatrkx_service.serving.memory import check_room
 from exatrkx_service.serving.process import guarded_process
 from exatrkx_service.serving.repository import prepare
+from exatrkx_service.serving.scripted import scripted_models
 from exatrkx_service.serving.server import (
     LOOPBACK,
     NotReady,
@@ -77,20 +78,26 @@ def launch(
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
-    prepare(
-        model_repository, work / "models", pipeline, device=device, instances=settings["instances"]
-    )
     variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
-    own = NETWORKS  # served in the server's own process
-    if settings["launcher"] == "embedded":
-        choice = native.read_choice(model_repository)
-        networks = native.describe(choice)
-        library = Path(choice["library"]) if choice["backend"] == "native" else None
-        if library is None:
-            own = ()
-        program = embedded.prepare(work, library)
+    embed = settings["launcher"] == "embedded"
+    choice = native.read_choice(model_repository) if embed else {}
+    scripted: set[str] = set()  # of the models without a network, those that need no Python
+    if choice.get("backend") == "native":
+        scripted = set(models).intersection(scripted_models(pipeline, device))
+    prepare(
+        model_repository,
+        work / "models",
+        pipeline,
+        device=device,
+        instances=settings["instances"],
+        scripted=scripted,
+    )
+    if embed:
+        networks, library = native.describe(choice), choice.get("library")
+        program = embedded.prepare(work, library and Path(library))
         environment = embedded.environment(variables)
     else:
+        networks = library = "LibTorch backend of the container"
         program = container.prepare(
             settings["launcher"],
             settings["image"],
@@ -100,8 +107,9 @@ def launch(
             variables=variables,
         )
         environment = cleaned(os.environ)
-        networks = "LibTorch backend of the container"
-    _check_networks(model_repository, [model for model in models if model in own], pipeline)
+    # What is served in the server's own process.
+    own = {*NETWORKS, *scripted} if library else set()
+    _check_networks(model_repository, own.intersection(models, NETWORKS), pipeline)
     if largest:
         python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
@@ -131,7 +139,7 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=own,
+                native=tuple(own - {FUSED}),  # that one takes notes
                 networks=networks,
                 access=Access(token=token),
             )
@@ -139,7 +147,7 @@ def launch(
 
 
 def _check_networks(
-    model_repository: Path, models: Sequence[str], pipeline: Mapping[str, Any]
+    model_repository: Path, models: Collection[str], pipeline: Mapping[str, Any]
 ) -> None:
     """Raises ServerError if a network is not the one that is expected; Python models look alone."""
     for model in models:

@@ -22,6 +22,7 @@ def guarded_process(
     region: str,
     work: Path,
     stop_timeout_s: float,
+    folder: Path = PACKAGES,
 ) -> Iterator[subprocess.Popen]:
     """Runs a program for as long as the block lasts, under a guard (see ``guard``).
 
@@ -35,6 +36,7 @@ def guarded_process(
         region: beginning of the names of its shared memory.
         work: its folder, which is removed if this process is killed.
         stop_timeout_s: grace between SIGTERM and SIGKILL [s].
+        folder: its working folder; with another than the default, ``PYTHONPATH`` has this package.
 
     Yields:
         The guard's process. It ends when the program does, with its exit code, or 128 plus the
@@ -48,7 +50,7 @@ def guarded_process(
             env=dict(environment),
             # First on the module path of the guard and of the served models: so they run the
             # client's code, also where the package is not installed.
-            cwd=PACKAGES,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
+from exatrkx_service.options import NETWORKS
+from exatrkx_service.pipeline.stages import script_path
 from exatrkx_service.serving.guard import STUB
+from exatrkx_service.serving.scripted import write_scripted
 
 
 class RepositoryError(ValueError):
@@ -46,8 +49,10 @@ def configure(config: ModelConfig, pipeline: Mapping[str, Any]) -> ModelConfig:
     if config.backend == "pytorch":
         # The key of NVIDIA's LibTorch backend; the Python-based one here reads the same.
         config.parameters["INTRA_OP_THREAD_COUNT"].string_value = str(pipeline["threads"])
-        identity = json.dumps(pipeline["networks"][config.name])
-        config.parameters["identity"].string_value = identity
+        if config.name in NETWORKS:
+            identity = json.dumps(pipeline["networks"][config.name])
+            config.parameters["identity"].string_value = identity
+        config.parameters["kernel_library"].string_value = pipeline.get("kernel_library", "")
         return config
     for key, value in pipeline.items():
         text = json.dumps(value) if isinstance(value, dict) else str(value)
@@ -105,11 +110,25 @@ def _configs(repository: Path) -> list[Path]:
 
 
 def prepare(
-    source: Path, destination: Path, pipeline: Mapping[str, Any], *, device: str, instances: int
+    source: Path,
+    destination: Path,
+    pipeline: Mapping[str, Any],
+    *,
+    device: str,
+    instances: int,
+    scripted: Collection[str] = (),
 ) -> Path:
     """Makes the model repository of one server in an empty folder.
 
     The version folders are links to those of ``source``, the configurations are edited copies.
+
+    Args:
+        source: a model repository with the exported networks.
+        destination: gets a folder per model.
+        pipeline: see ``configure``.
+        device: see ``place``.
+        instances: see ``place``.
+        scripted: models in Python that the native backend is to serve, see ``scripted``.
 
     Returns:
         ``destination``.
@@ -118,11 +137,17 @@ def prepare(
         RepositoryError: no models in ``source``, or a configuration that cannot be read.
     """
     for path in _configs(source):
-        config = place(configure(read_config(path), pipeline), device=device, instances=instances)
+        config = read_config(path)
         model = destination / path.parent.name
         model.mkdir(parents=True)
+        if config.name in scripted:
+            config.backend, config.platform = "pytorch", "pytorch_libtorch"
+            (model / "1").mkdir()
+            write_scripted(config.name, source, pipeline, script_path(destination, config.name))
+        else:
+            (model / "1").symlink_to((path.parent / "1").resolve())
+        config = place(configure(config, pipeline), device=device, instances=instances)
         (model / "config.pbtxt").write_text(text_format.MessageToString(config))
-        (model / "1").symlink_to((path.parent / "1").resolve())
     return destination
 
 

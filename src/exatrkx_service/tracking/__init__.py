@@ -40,6 +40,7 @@ from exatrkx_service.tracking.matching import STATES, match_tracks, to_tracks
 from exatrkx_service.tracking.method import (
     Method,
     MethodError,
+    check_origin,
     read_method,
     read_tracks,
     read_truth,
@@ -52,6 +53,7 @@ __all__ = [
     "STATES",
     "Method",
     "MethodError",
+    "check_origin",
     "found_edges",
     "in_populations",
     "match_tracks",

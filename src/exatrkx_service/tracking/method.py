@@ -12,7 +12,7 @@ from pandas.api.types import is_integer_dtype
 
 from exatrkx_service.events.event import Event
 from exatrkx_service.events.reader import read_event
-from exatrkx_service.identity import INPUTS, SETTINGS
+from exatrkx_service.identity import INPUTS, SETTINGS, attributes_of, check_same, with_networks
 from exatrkx_service.tracking.edges import EDGE_STAGES
 
 COLUMNS = {
@@ -40,7 +40,8 @@ class Method:
         tracks: one row per space point on a track: event, track and space_point (row in
             ``Event.space_points``). Tracks may share space points.
         times: one row per event and step: event, step, duration_ns [ns]. All events are here,
-            also those without tracks. Steps in the order in which they run.
+            also those without tracks. Steps in the order in which they run. Empty for a method that
+            was not timed.
         edges: see ``found_edges``; None for a method without a graph.
     """
 
@@ -100,6 +101,36 @@ def read_truth(events: Mapping[int, Path]) -> list[Event]:
     return [read_event(folder, number) for number, folder in events.items()]
 
 
+def check_origin(
+    method: str,
+    files: Mapping[str, Path | str],
+    events: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> None:
+    """Checks that the results of a method are of these events, settings and networks.
+
+    Args:
+        method: its name.
+        files: as of ``read_method``.
+        events: digest of the events, see ``identity.identify``.
+        settings: of the method; those with ``weights`` name its networks.
+
+    Raises:
+        IdentityError: names the file and what differs.
+    """
+    networks = None
+    if "weights" in settings:
+        # Whatever computes them: that is compared where they are run.
+        networks = with_networks({**settings, "kernels": "torch"})["networks"]
+    for file in files.values():
+        found = attributes_of(file)
+        inputs = found.get(INPUTS, {})
+        check_same(inputs, events, file, "the events")
+        check_same(found.get(SETTINGS, {}), settings, file, f"the configuration of {method}")
+        if networks is not None:
+            check_same(inputs, {"networks": networks}, file, f"the files of {method}")
+
+
 def check_events(method: str, results: Method, events: list[Event]) -> None:
     """Raises ``MethodError`` unless the results of a method are those of the events."""
     numbers = {event.event_id for event in events}
@@ -112,7 +143,8 @@ def check_events(method: str, results: Method, events: list[Event]) -> None:
             raise MethodError(
                 f"method {method}: {name} of event {min(unknown)}, which is not in the sample"
             )
-        if name != "tracks" and (missing := numbers - found):
+        untimed = name == "times" and table.empty
+        if name != "tracks" and not untimed and (missing := numbers - found):
             raise MethodError(f"method {method}: no {name} of event {min(missing)}")
 
 

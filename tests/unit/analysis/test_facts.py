@@ -16,6 +16,7 @@ def record(**changes):
             "device": "cpu",
             "server": "2.51.0",
             "networks": "native",
+            "kernels": "torch",
         },
     } | changes
 
@@ -33,6 +34,7 @@ def test_facts_are_as_recorded():
         "Cores": "2",
         "GPU": "none found",
         "Device": "cpu",
+        "Kernels": "torch",
         "Server": "Triton 2.51.0",
         "Server's launcher": "embedded",
         "Networks served by": "native",

@@ -5,8 +5,16 @@ import pandas as pd
 import pytest
 from hand_made import make_event, make_method
 
-from exatrkx_service.identity import attributes_of
-from exatrkx_service.tracking import Method, MethodError, found_edges, read_method, read_tracks
+from exatrkx_service.identity import IdentityError, attributes_of, with_networks
+from exatrkx_service.options import NETWORKS
+from exatrkx_service.tracking import (
+    Method,
+    MethodError,
+    check_origin,
+    found_edges,
+    read_method,
+    read_tracks,
+)
 
 
 @pytest.fixture
@@ -67,3 +75,23 @@ def test_a_file_that_cannot_be_read_is_named(files):
         read_tracks(files["tracks"])
     with pytest.raises(MethodError, match=r"times\.parquet: not a readable Parquet file"):
         read_method({"times": files["times"]})
+
+
+def test_results_of_other_events_settings_or_networks_are_refused(files, method, tmp_path):
+    for stage in NETWORKS:
+        (tmp_path / f"{stage}.safetensors").write_text(stage)
+    settings, events = {"weights": str(tmp_path), "filter_cut": 0.1}, {"events_sha256": "e"}
+    inputs = events | {"networks": with_networks(settings)["networks"]}
+    method.write(files, inputs, settings)
+    check_origin("mine", files, events, settings)
+    with pytest.raises(IdentityError, match=r"events_sha256: e, but other in the events: results"):
+        check_origin("mine", files, {"events_sha256": "other"}, settings)
+    with pytest.raises(IdentityError, match=r"filter_cut: 0.1, but 0.2 in the configuration of m"):
+        check_origin("mine", files, events, settings | {"filter_cut": 0.2})
+    (tmp_path / "gnn.safetensors").write_text("of another training")
+    expected = r"tracks\.parquet: networks\.gnn\.weights_sha256: \w+, but \w+ in the files of mine"
+    with pytest.raises(IdentityError, match=expected):
+        check_origin("mine", files, events, settings)
+    # A method without networks.
+    method.write(files, events, {"method": "CKF"})
+    check_origin("CKF", files, events, {"method": "CKF"})

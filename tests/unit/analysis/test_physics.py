@@ -5,8 +5,13 @@ import pandas as pd
 import pytest
 from hand_made import make_event, make_method
 
-from exatrkx_service.analysis.physics import PHYSICS_COLUMNS, physics_table, tracking_performance
-from exatrkx_service.tracking import STATES, MethodError, found_edges
+from exatrkx_service.analysis.physics import (
+    PHYSICS_COLUMNS,
+    TIMES,
+    physics_table,
+    tracking_performance,
+)
+from exatrkx_service.tracking import STATES, Method, MethodError, found_edges
 
 INTERVALS = {"confidence_level": 0.95}
 
@@ -147,6 +152,14 @@ def test_without_candidates_and_hnl_there_is_no_value_but_a_row():
         **dict.fromkeys(("value", "low", "high")),
         **{"passed": 0, "total": 0},
     }
+
+
+def test_a_method_without_times_has_no_time_but_a_row(events, method):
+    untimed = Method(method.tracks, method.times.iloc[:0])
+    table = physics_table(events, {"m": untimed}, **INTERVALS)
+    times = table[table.population == "events"]
+    assert times.quantity.tolist() == [*TIMES]
+    assert times[["value", "low", "high"]].isna().all(axis=None) and (times.total == 0).all()
 
 
 def test_performance_names_the_overall_ratios_of_a_method(events, table, method):

@@ -248,6 +248,16 @@ def test_every_caption_is_sound(name):
 def test_captions_follow_the_config():
     config = CONFIG | {"analysis": {"confidence_level": 0.9}}
     assert "90 %" in caption_html(CAPTIONS["comparison"], config)
+    methods = {
+        "wide": {"radius": 2},
+        "mine": {"finder": "mine.py:find", "settings": {"k": 1}},
+        "theirs": {"command": ["find", "-v"]},
+    }
+    config = CONFIG | {"physics": {"methods": methods}}
+    html = caption_html(CAPTIONS["efficiency_vs_time"], config)
+    text = " ".join(re.sub("<[^>]*>", "", html).split())
+    assert "with other settings: wide (radius: 2)." in text
+    assert "of one’s own: mine (mine.py:find), theirs (find -v)." in text.replace("'", "’")
 
 
 def test_problems_are_named(page, tables, image, tmp_path):

@@ -81,14 +81,14 @@ def test_no_method_hides_another_that_is_as_fast_and_finds_as_many(physics):
 
 
 def test_methods_keep_their_colours_and_new_ones_get_their_own():
-    styles = method_styles(["tiny", "CKF", "exatrkx", "reference", "CKF"])
-    assert list(styles) == ["tiny", "CKF", "exatrkx", "reference"]
+    styles = method_styles(["tiny", "CKF", "exatrkx", "mine", "CKF"], {"tiny", "exatrkx"})
+    assert list(styles) == ["tiny", "CKF", "exatrkx", "mine"]
     assert styles["CKF"] == method_styles(["CKF"])["CKF"]
     assert len({style["color"] for style in styles.values()}) == 4
     many = method_styles(map(str, range(20))).values()
     assert len({(style["color"], style["marker"]) for style in many}) == 20
     assert [style["name"] for style in styles.values()] == [
-        *("Exa.TrkX, tiny", "ACTS CKF", "Exa.TrkX", "Exa.TrkX, reference"),
+        *("Exa.TrkX, tiny", "ACTS CKF", "Exa.TrkX", "mine"),
     ]
 
 
@@ -104,6 +104,15 @@ def test_the_axis_of_times_is_logarithmic_where_methods_are_far_apart(slowest_ns
     low, high = axes.get_xlim()
     assert axes.get_xscale() == scale
     assert low < 4 < 2 * slowest_ns / 1e6 < high
+
+
+def test_a_method_without_times_is_left_out_and_named(physics):
+    untimed = physics[(physics.method == "CKF") & (physics.quantity != "time_mean_ms")]
+    row = {"method": "mine", "quantity": "time_mean_ms", "variable": "overall", "total": 0}
+    table = pd.concat([physics, untimed.assign(method="mine"), pd.DataFrame([row])])
+    figure = figures.efficiency_vs_time(table)
+    assert list(drawn_points(figure.axes[0])) == ["Exa.TrkX", "ACTS CKF"]
+    assert "not timed, not shown: mine" in figure.axes[-1].get_xlabel()
 
 
 @pytest.mark.parametrize("draw", DRAWN)

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from exatrkx_service.baseline.__main__ import main
 from exatrkx_service.baseline.ckf import STEPS, TIME_COLUMNS, TRACK_COLUMNS, find_tracks
 from exatrkx_service.baseline.settings import LARGE_RADIUS
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.generate import generate
 from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
+from exatrkx_service.finders.exchange import read_results, write_events
 from exatrkx_service.tracking import match_tracks
 
 N_EVENTS = 4
@@ -157,3 +159,31 @@ def test_a_missing_file_is_named(inputs, kind):
 def test_bad_range_of_events(inputs, first, n):
     with pytest.raises(ValueError, match="first_event"):
         find_tracks(inputs, first, n)
+
+
+def test_it_gives_tracks_of_what_finders_of_others_get(sample, found, tmp_path):
+    given, folder = tmp_path / "events", tmp_path / "tracks"
+    given.mkdir(), folder.mkdir()
+    sizes = write_events(given, dict.fromkeys(range(N_EVENTS), sample), {"pt_min": 0.4})
+    assert {path.name.partition("-")[2] for path in (given / "acts").iterdir()} == {
+        f"{kind}.csv" for kind in INPUT_FILES
+    }
+    main(given, folder)
+    results = read_results(folder, sizes)
+    pd.testing.assert_frame_equal(results["tracks"], found[0])
+    assert results["times"].step.tolist() == [*STEPS] * N_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ptmin": 1}, "error: settings.ptmin: unknown, expected one of pt_min, impact_max, "),
+        (None, "error: the CKF runs on measurements on the surfaces of the generic detector"),
+    ],
+)
+def test_settings_and_events_that_it_cannot_take_are_told(sample, tmp_path, settings, message):
+    write_events(tmp_path, {0: sample}, settings or {})
+    if settings is None:
+        shutil.rmtree(tmp_path / "acts")
+    with pytest.raises(SystemExit, match=message):
+        main(tmp_path, tmp_path)

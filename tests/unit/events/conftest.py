@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from acts_csv import N_HNL_EVENTS
+from acts_releases import SMALL, frames, write
 
 from exatrkx_service.events.collisions import CollisionGenerator
 from exatrkx_service.events.generate import generate
@@ -48,3 +49,9 @@ def hnl_generator(default_config: dict) -> CollisionGenerator:
 def pileup_generator(default_config: dict) -> CollisionGenerator:
     """Its set-up takes seconds, so the tests share it."""
     return CollisionGenerator({**default_config, "pileup": 5})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small event in the files of ACTS."""
+    return write(tmp_path / "events", frames(SMALL))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,14 @@ from exatrkx_service.events.formats import FORMATS, open_events
 from exatrkx_service.events.imported import write_imported
 from exatrkx_service.events.manifest import read_manifests, read_sample, write_manifest
 from exatrkx_service.events.reader import read_event, read_space_points
-from exatrkx_service.events.sample import describe, own_files, planned, take_in
+from exatrkx_service.events.sample import (
+    check_training,
+    describe,
+    look,
+    own_files,
+    planned,
+    take_in,
+)
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.identity import identify
 
@@ -73,6 +81,46 @@ def test_the_first_events_are_taken(tmp_path):
     files, truth = own_files(settings | {"n_events": 1})
     assert files == {0: (tmp_path / "mine" / "0.csv",)} and not truth
     assert list(own_files(settings)[0]) == [0, 1]
+
+
+def test_the_first_events_can_be_left_out(tmp_path):
+    settings = write(tmp_path / "mine", A, B)
+    assert list(own_files(settings | {"skip": 1, "n_events": 5})[0]) == [1]
+    with pytest.raises(EventFormatError, match="mine: 2 events, of which 2 are skipped; expected"):
+        own_files(settings | {"skip": 2})
+
+
+def test_events_to_train_on_are_not_those_that_are_measured(tmp_path):
+    settings, manifest = write(tmp_path / "mine", B, A), tmp_path / "one" / "events.json"
+    manifest.parent.mkdir()
+    take(manifest, settings | {"n_events": 1})
+    copies = write(tmp_path / "copies", A, B)
+    plan = planned(*own_files(copies))
+    with pytest.raises(EventFormatError) as error:
+        take_in(tmp_path / "events.json", copies, "c0de", plan, [manifest])
+    assert str(error.value) == (
+        "train.path: event 1 has the same space points as event 0 of events.path; expected others "
+        "to train on than those that are measured"
+    )
+    assert not list(tmp_path.glob("event*"))
+    first = copies | {"n_events": 1}
+    plan = planned(*own_files(first))
+    take_in(tmp_path / "events.json", first, "c0de", plan, [manifest])
+
+
+def test_the_same_folder_is_noticed_before_any_event_is_read(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "link").symlink_to("mine")
+    measured, training = {"path": str(tmp_path / "mine")}, {"path": str(tmp_path / "link")}
+    check_training(training, [2, 3], measured, [0, 1])
+    check_training({"path": str(tmp_path)}, [0], measured, [0, 1])
+    with pytest.raises(EventFormatError) as error:
+        check_training(training, [1, 2, 3], measured, [0, 1])
+    assert str(error.value) == (
+        f"train.path: {tmp_path}/link is events.path as well, and 1 of its events (from 1 to 1) "
+        "would be both trained on and measured; expected train.skip: 2 (events.n_events), or "
+        "another folder"
+    )
 
 
 def test_names_that_snakemake_would_misread_are_refused(tmp_path):
@@ -185,6 +233,37 @@ def test_what_changes_after_the_run_was_planned_is_noticed(tmp_path, change):
     with pytest.raises(EventFormatError, match="mine: files came, went or changed since the run"):
         take_in(tmp_path / "events.json", settings, "c0de", before)
     assert not list(tmp_path.glob("event*"))
+
+
+def test_a_folder_that_is_gone_is_remembered_by_what_was_read_from_it(tmp_path):
+    settings, manifest = write(tmp_path / "mine", A, B), tmp_path / "out" / "events.json"
+    manifest.parent.mkdir()
+    there = look(settings, manifest)
+    assert not there.gone and there.plan == planned(*own_files(settings))
+    take(manifest, settings)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert look(settings, manifest) == replace(there, gone=True)
+    for others in (
+        {"n_events": 1},
+        {"features": {"scales": [1, 1, 1]}},
+        {"path": str(tmp_path / "other")},
+    ):
+        with pytest.raises(EventFormatError, match="no such folder; expected one with"):
+            look(settings | others, manifest)
+    (tmp_path / "mine").mkdir()
+    assert look(settings, manifest).gone
+    (tmp_path / "mine" / "notes.md").touch()
+    with pytest.raises(EventFormatError, match=r"found notes\.md"):
+        look(settings, manifest)
+    (tmp_path / "mine" / "notes.md").unlink()
+    (tmp_path / "mine").rmdir()
+    (tmp_path / "mine").touch()
+    with pytest.raises(EventFormatError, match="mine: not a folder; expected one with"):
+        look(settings, manifest)
+    (tmp_path / "mine").unlink()
+    (manifest.parent / "source.json").write_text("{")
+    with pytest.raises(EventFormatError, match="no such folder"):
+        look(settings, manifest)
 
 
 def test_files_of_others_stay(tmp_path):

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from toy_tracks import toy_event, write_event
 
 from exatrkx_service.events.files import event_file
+from exatrkx_service.events.imported import write_imported
+from exatrkx_service.events.reader import read_event
 from exatrkx_service.events.tables import EventFormatError
 from exatrkx_service.models.data import (
     TrainingEvent,
@@ -91,6 +95,21 @@ def test_the_cache_is_used_until_the_files_change(tmp_path):
     assert all(map(equal, second, load_sample(sample, cache)))
 
 
+def test_events_from_elsewhere_are_kept_until_they_change(tmp_path):
+    """Their files have other names than those of generated ones."""
+    folder, cache = tmp_path / "sample", tmp_path / "cache.npz"
+    folder.mkdir()
+    write_event(folder, 0, toy_event(0))
+    write_event(folder, 1, toy_event(1))
+    events = [read_event(folder, number) for number in (0, 1)]
+    own = tmp_path / "own"
+    own.mkdir()
+    write_imported(own, events[0], truth=True)
+    assert equal(load_sample({0: own}, cache)[0], load_sample({0: folder})[0])
+    write_imported(own, replace(events[1], event_id=0), truth=True)
+    assert equal(load_sample({0: own}, cache)[0], load_sample({1: folder})[0])
+
+
 def test_only_the_events_of_the_sample_are_read(tmp_path):
     for event_id in range(3):
         write_event(tmp_path, event_id, toy_event(event_id))
@@ -123,7 +142,7 @@ def test_a_sample_in_which_no_point_has_a_particle_is_refused(tmp_path, event):
     first, other = 0, int(np.flatnonzero(event.particle != event.particle[0])[0])
     pairs = [links.assign(hit_id=hit) for hit in (first, other)]
     pd.concat(pairs).to_csv(path, index=False)
-    with pytest.raises(ValueError, match=f"{tmp_path}: a sample without truth: .*expected hits"):
+    with pytest.raises(ValueError, match=f"{tmp_path}: a sample without truth: .*expected files"):
         load_sample({0: tmp_path}, tmp_path / "cache.npz")
     assert not (tmp_path / "cache.npz").exists()
 

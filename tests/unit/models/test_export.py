@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from exatrkx_service.models import export as exporting
-from exatrkx_service.models.card import write_card
+from exatrkx_service.models.card import describe_data, intended_use, write_card
 from exatrkx_service.models.export import WEIGHTS, ExportError, export, export_all
 from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
 from exatrkx_service.models.networks import NETWORKS
@@ -132,6 +132,15 @@ def test_weights_with_the_scaling_of_other_units_are_refused(tmp_path, factor):
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_weights_trained_on_events_from_elsewhere_may_be_of_another_detector(tmp_path):
+    def rescale(tensors, header):
+        tensors["scale_nodes.mean"] *= 10
+        header["sample"] = json.dumps("trackml")
+
+    export("embedding", damaged(tmp_path, rescale), tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").exists()
+
+
 def test_weights_say_which_features_they_were_trained_with(tmp_path):
     network = load_network(WEIGHTS / "gnn.safetensors", "gnn")
     save_weights(tmp_path / "w", "gnn", network, {})
@@ -151,6 +160,15 @@ def test_truncated_weights_are_refused(tmp_path, keep):
         load_network(tmp_path / "none.safetensors", "gnn")
 
 
+def test_the_card_says_what_was_trained_on():
+    own = {"source": "trackml", "path": "/data/t", "n_events": 90, "skip": 10}
+    record = {"machine": {"cpu": "C", "gpu": None}, "software": {"torch": "2"}}
+    data = describe_data(own, own | {"n_events": 10, "skip": 0}, record)
+    assert data["training sample"] == "90 events of /data/t (trackml) after the first 10"
+    assert data["evaluation sample"].startswith("10 events of /data/t (trackml); the networks")
+    assert "heavy-neutral-lepton" in intended_use({}) and "heavy" not in intended_use(own)
+
+
 def test_the_card_says_what_was_measured(tmp_path):
     for path in WEIGHTS.glob("*.safetensors"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -164,6 +182,7 @@ def test_the_card_says_what_was_measured(tmp_path):
     point |= {"labeling": "walkthrough", "walk_cut": 0.5}
     write_card(
         tmp_path,
+        intended_use({}),
         {"evaluation": "10 events"},
         point | {"gnn_cut": 0.75, "threads": 1},
         performance,

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -85,3 +90,24 @@ def test_features_of_a_displaced_track():
 def test_phi_on_both_sides_of_pi_is_the_same_place():
     near = node_features(torch.tensor([[50.0, np.pi, 1.0], [50.0, -np.pi, 1.0]]))
     torch.testing.assert_close(near[0], near[1], atol=1e-4, rtol=0)
+
+
+# In a process of its own, for the file is made with the first layer.
+SCRIPTING = """
+import torch
+from exatrkx_service.models.networks import InteractionGNN
+points, edges = torch.rand(5, 3), torch.tensor([[0, 1, 2], [1, 2, 3]])
+for _ in range(2):
+    network = InteractionGNN().eval()
+    assert torch.equal(torch.jit.script(network)(points, edges), network(points, edges))
+"""
+
+
+@pytest.mark.parametrize("bytecode", ["", "1"])
+def test_nothing_is_left_among_temporary_files(tmp_path, bytecode):
+    changes = {"TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": bytecode}
+    source = Path(sys.modules[InteractionGNN.__module__].__file__).parents[2]
+    changes["PYTHONPATH"] = str(source)
+    subprocess.run([sys.executable, "-c", SCRIPTING], check=True, env={**os.environ, **changes})
+    # PyTorch's own cache is one folder for all processes, and empty.
+    assert [path for path in tmp_path.rglob("*") if "torchinductor" not in path.name] == []

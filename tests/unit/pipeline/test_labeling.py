@@ -1,10 +1,17 @@
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exatrkx_service.pipeline.labeling import canonical, choose_edges, label_tracks, label_walks
+from exatrkx_service.pipeline.labeling import (
+    canonical,
+    choose_edges,
+    compiled_label_tracks,
+    label_tracks,
+    label_walks,
+)
 
 CUT = 0.5
 
@@ -30,6 +37,19 @@ def test_agrees_with_networkx(graph):
         expected[list(component)] = min(component)
     labels = label_tracks(n, edges, scores, CUT)
     np.testing.assert_array_equal(labels, expected)
+    assert labels.dtype == np.int64
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(graphs(), st.sampled_from([0.1, 0.5, 0.95]))
+def test_the_compiled_one_gives_the_same(kernel_library, graph, cut):
+    n, edges, scores = graph
+    # An edge twice, and one from a point to itself.
+    edges = np.concatenate([edges, edges[:, :1], np.zeros((2, int(n > 0)), np.int64)], axis=1)
+    scores = np.concatenate([scores, scores[:1], np.ones(int(n > 0), np.float32)])
+    tensors = torch.from_numpy(edges), torch.from_numpy(scores)
+    labels = compiled_label_tracks(n, *tensors, cut).numpy()
+    np.testing.assert_array_equal(labels, label_tracks(n, edges, scores, cut))
     assert labels.dtype == np.int64
 
 

@@ -1,10 +1,7 @@
 """The native backend of the networks: compiled, and in a real server."""
 
 import json
-import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,16 +11,21 @@ from google.protobuf import text_format
 from real_server import MARKS, assert_all_gone, family, region_of
 from tritonclient.utils import InferenceServerException
 
+from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client, RemoteStep
+from exatrkx_service.compiled import NotCompiled
+from exatrkx_service.identity import with_networks
 from exatrkx_service.measure.statistics import read_counts
 from exatrkx_service.measure.trace import read_trace
 from exatrkx_service.models.export import WEIGHTS, export_all, read_check_events
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import ENSEMBLE, FUSED, NETWORKS, STAGES, Option
 from exatrkx_service.pipeline.device import place_constants
+from exatrkx_service.pipeline.pipeline import local_pipeline
 from exatrkx_service.pipeline.stages import IDENTITY, make_stage, script_path
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import SPECS, to_numpy
 from exatrkx_service.serving import native
+from exatrkx_service.serving.journal import read_journals
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.native import CHOICE, choose_backend, read_choice
 from exatrkx_service.serving.repository import read_config
@@ -101,6 +103,52 @@ def test_answers_are_those_of_the_client_to_the_bit(compiled, settings, config, 
     requests = read_trace(server.trace)
     parts = [lap.part for lap in requests["grpc0/0/gnn"].parts("gnn", [], NETWORKS)]
     assert parts == ["queue", "compute_input", "compute_infer", "compute_output"]
+
+
+def test_all_stages_are_served_in_the_servers_process(
+    compiled, settings, config, tmp_path, kernel_library
+):
+    pipeline = with_networks(config["pipeline"])
+    assert pipeline["kernel_library"] == kernel_library
+    export_all(WEIGHTS, compiled, pipeline)
+    events = [*read_check_events(), np.empty((0, 3), np.float32), np.ones((1, 3), np.float32)]
+    home = local_pipeline(compiled, pipeline)
+    models = (*STAGES, ENSEMBLE, FUSED)
+    arguments = (compiled, models, tmp_path / "w", settings, pipeline)
+    with launch(*arguments) as server:
+        processes = family(server.process.pid)
+        region = region_of(processes)
+        assert [process.name() for process in processes[1:]] == ["tritonserver"]
+        assert set(server.native) == set(STAGES)
+        client = Client(server.grpc_url, "grpc", 60)
+        for number, points in enumerate(events):
+            expected = home(points)
+            for serve in (list(STAGES), "ensemble", "fused"):
+                option = Option.from_config("S", {"serve": serve})
+                found = Placement(option, compiled, pipeline).pipeline(client)
+                tensors = found(points, Stopwatch(), f"{option.mode}/{number}")
+                for name in tensors.keys() & expected.keys():
+                    np.testing.assert_array_equal(to_numpy(tensors[name]), to_numpy(expected[name]))
+        client.close()
+    assert_all_gone(processes, server.grpc_url, region)
+    # The fused model notes when each of its stages was done.
+    journals = read_journals(server.journals)
+    requests = read_trace(server.trace)
+    assert set(journals) == {f"fused/{number}/pipeline" for number in range(len(events))}
+    for name, notes in journals.items():
+        assert [lap[:2] for lap in notes] == [(stage, "compute_infer") for stage in STAGES]
+        parts = list(requests[name].parts(FUSED, notes, server.native))
+        ends = [lap.start_ns + lap.duration_ns for lap in parts]
+        assert all(lap.start_ns == end for lap, end in zip(parts[1:], ends, strict=False))
+
+
+def test_the_walk_through_stays_in_python(compiled, settings, config, tmp_path, kernel_library):
+    pipeline = with_networks(config["pipeline"] | {"labeling": "walkthrough"})
+    models = ("building", "labeling")
+    with launch(compiled, models, tmp_path / "w", settings, pipeline) as server:
+        names = [process.name() for process in family(server.process.pid)[1:]]
+        assert names[0] == "tritonserver" and len(names) == 2
+        assert "building" in server.native and "labeling" not in server.native
 
 
 class Picky(torch.nn.Module):
@@ -227,59 +275,24 @@ def test_a_network_with_two_answers_is_an_error_of_the_request(
         ask(server, points_of(2))
 
 
-def program(path, text):
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
+def test_where_it_can_not_be_compiled_python_serves(tmp_path, monkeypatch):
+    def fail(library, say, check):
+        raise NotCompiled("no compiler")
 
-
-@pytest.mark.parametrize(
-    ("compiler", "reason"),
-    [
-        (None, r"there is no C\+\+ compiler: none of c\+\+, g\+\+, clang\+\+ on PATH"),
-        ("exit 3", r"the C\+\+ compiler .*/cxx does not run"),
-        ("echo 1.2; echo 'x.cpp:1: error: no' >&2; [ $# = 1 ]", ".*/cxx fails: x.cpp:1: error: no"),
-        # It makes a library that is none.
-        (
-            'echo 1.2; for last; do :; done; [ $# = 1 ] || echo no > "$last"',
-            "the compiled backend can't be loaded: .*: file too short",
-        ),
-    ],
-)
-def test_where_it_can_not_be_compiled_python_serves(tmp_path, monkeypatch, compiler, reason):
-    monkeypatch.setattr(native, "_places", lambda: [tmp_path / "cache"])
-    if compiler is None:
-        monkeypatch.setattr(native.shutil, "which", lambda name: None)
-        monkeypatch.delenv("CXX", raising=False)
-    else:
-        monkeypatch.setenv("CXX", str(program(tmp_path / "cxx", compiler)))
+    monkeypatch.setattr(native, "make", fail)
     choice = choose_backend(tmp_path / "m" / CHOICE, "auto")
-    assert choice["backend"] == "python" and choice == read_choice(tmp_path / "m")
-    with pytest.raises(ServerError, match=f"server.backend: native: {reason}"):
+    assert choice == {"backend": "python", "reason": "no compiler"} == read_choice(tmp_path / "m")
+    with pytest.raises(NotCompiled, match=r"server\.backend: native: no compiler"):
         choose_backend(tmp_path / "m" / CHOICE, "native")
-    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-    assert left == []
+    choice = choose_backend(tmp_path / "m" / CHOICE, "python")
+    assert choice["reason"] == "server.backend: python" and choice == read_choice(tmp_path / "m")
 
 
-def test_it_is_compiled_once_for_each_source_and_compiler(tmp_path, monkeypatch):
-    calls = []
-    monkeypatch.setattr(native, "_places", lambda: [tmp_path / "cache"])
-    monkeypatch.setattr(native, "_compile", lambda command, path: calls.append(path.touch()))
-    monkeypatch.setenv("CXX", str(program(tmp_path / "cxx", "echo 1.2")))
-    first = choose_backend(tmp_path / CHOICE, "native")
-    assert choose_backend(tmp_path / CHOICE, "auto") == first and len(calls) == 1
-    assert first["compiler"] == "1.2" and Path(first["library"]).is_file()
-    program(tmp_path / "cxx", "echo 1.3")
-    assert choose_backend(tmp_path / CHOICE, "auto")["library"] != first["library"]
-    assert len(calls) == 2
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_it_needs_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(native, "_places", lambda: [Path("/proc/no")])
-    monkeypatch.setenv("CXX", str(program(tmp_path / "cxx", "echo 1.2")))
-    with pytest.raises(ServerError, match=r"no folder to put the native backend into: /proc/no"):
-        choose_backend(tmp_path / CHOICE, "native")
+def test_a_library_that_can_not_be_loaded_is_refused(tmp_path):
+    library = tmp_path / "x.so"
+    library.write_text("no")
+    with pytest.raises(NotCompiled, match=r"the compiled backend can't be loaded: .*too short"):
+        native._check(library)
 
 
 def test_a_choice_that_holds_no_more_is_told(tmp_path):
@@ -289,5 +302,5 @@ def test_a_choice_that_holds_no_more_is_told(tmp_path):
     with pytest.raises(ServerError, match=r"lib\.so: no such file, named in .*backend\.json"):
         read_choice(tmp_path)
     library.touch()
-    with pytest.raises(ServerError, match=r"made for torch 0\.1, installed is .*compile_backend"):
+    with pytest.raises(ServerError, match=r"made for torch 0\.1, installed is .*compile_libraries"):
         read_choice(tmp_path)

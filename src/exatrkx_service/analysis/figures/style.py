@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import cycle
 from pathlib import Path
 
@@ -135,10 +135,16 @@ def option_styles(options: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
+def method_styles(
+    methods: Iterable[str], pipelines: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
     """Name, colour and marker of each track finder: fixed for those known, in order for others.
 
-    Others are named after their key of ``physics.methods``: each is the pipeline, too.
+    Others are named after their key of ``physics.methods``.
+
+    Args:
+        methods: their names.
+        pipelines: those that are the pipeline with other settings, which their names say.
 
     Returns:
         Per method, in the order of their first appearance, ``name``, ``color`` and ``marker``.
@@ -146,7 +152,8 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, str]]:
     more = zip(cycle(_METHOD_COLOURS), cycle(_METHOD_MARKERS))
     styles = {}
     for method in dict.fromkeys(methods):
-        name, colour, marker = _METHODS.get(method) or (f"Exa.TrkX, {method}", *next(more))
+        own = f"Exa.TrkX, {method}" if method in pipelines else method
+        name, colour, marker = _METHODS.get(method) or (own, *next(more))
         styles[method] = {"name": name, "color": colour, "marker": marker}
     return styles
 

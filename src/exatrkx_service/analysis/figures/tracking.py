@@ -14,6 +14,7 @@ from exatrkx_service.analysis.figures.style import (
     legend_below,
     method_styles,
     own_style,
+    say_below,
 )
 from exatrkx_service.analysis.physics import EFFICIENCY, OVERALL
 from exatrkx_service.tracking.populations import HNL_SUFFIX, POPULATIONS, SELECTIONS
@@ -60,6 +61,7 @@ def efficiency(physics: pd.DataFrame, *, confidence_level: float = 0.95) -> Figu
         ("production_radius", "pt", "eta"),
         f"Technical efficiency, {confidence_level:.0%} intervals",
         "technical efficiency",
+        _styles(physics),
     )
     for axes in figure.axes:
         bottom = axes.get_ylim()[0]
@@ -83,6 +85,7 @@ def fake_and_duplicate_rates(physics: pd.DataFrame, *, confidence_level: float =
         ("inner_radius", "n_space_points", "eta"),
         f"Candidates that match no particle, {confidence_level:.0%} intervals",
         "share of candidates",
+        _styles(physics),
     )
     for axes in figure.axes:
         top = max(0.01, axes.get_ylim()[1])
@@ -106,7 +109,8 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
         return empty_figure(title, "The sample has no particle of A or B.")
     figure = Figure(figsize=(9.4, 7.2), layout="constrained")
     grid = figure.subplots(2, len(SELECTIONS), sharex=True, sharey="row")
-    styles = method_styles(physics.method)
+    styles = _styles(physics)
+    untimed = [styles[method]["name"] for method in styles if pd.isna(times.value[method])]
     # Methods that are as fast or find as many lie on each other: each is drawn above those before
     # it, smaller and thinner, so that all can be seen.
     sizes = np.linspace(11, 6, len(styles)), np.linspace(3.2, 1.1, len(styles))
@@ -115,7 +119,7 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
             name = selection + suffix
             part = rows[rows.population == name].set_index("method")
             for i, (method, style) in enumerate(styles.items()):
-                if method not in part.index:
+                if method not in part.index or pd.isna(times.value[method]):
                     continue
                 row, time = part.loc[method], times.loc[method]
                 axes.errorbar(
@@ -142,6 +146,8 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
             line[0].set_ylim(shown.low.min() - margin, 1 + margin)
         line[0].set_ylabel("technical efficiency")
     _set_time_scale(grid[0, 0], times.value, times.high.fillna(times.value))
+    if untimed:
+        say_below(figure, f"not timed, not shown: {', '.join(untimed)}")
     legend_below(figure, grid.flat)
     figure.suptitle(
         f"{title}, {confidence_level:.0%} intervals",
@@ -151,6 +157,12 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
         fontsize=11.5,
     )
     return figure
+
+
+def _styles(physics: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Of each method; those with edges are pipelines."""
+    with_edges = physics.quantity.str.startswith("edge_")
+    return method_styles(physics.method, set(physics.method[with_edges]))
 
 
 def _set_time_scale(axes: Axes, times: pd.Series, high: pd.Series) -> None:
@@ -179,10 +191,13 @@ def _selection(name: str) -> str:
 
 
 def _grid(
-    parts: dict[str, pd.DataFrame], variables: Sequence[str], title: str, quantity: str
+    parts: dict[str, pd.DataFrame],
+    variables: Sequence[str],
+    title: str,
+    quantity: str,
+    styles: dict[str, dict[str, str]],
 ) -> Figure:
     """A row of panels per part, a column per variable, and a colour per method."""
-    styles = method_styles(pd.concat(parts.values()).method)
     height = max(2.1, 0.36 * len(styles))  # [in]; the numbers at the right take 24 points each
     figure = Figure(figsize=(10.2, 1.3 + height * len(parts)), layout="constrained")
     panels = figure.subplots(len(parts), len(variables), sharex="col", squeeze=False)

@@ -3,7 +3,7 @@
 It reads the same ``config.pbtxt`` and the same ``1/model.pt``. As in the LibTorch backend, the
 inputs go to ``forward`` in the order of the configuration, and the parameter
 INTRA_OP_THREAD_COUNT sets the number of threads. The parameter ``identity`` says which network is
-expected, see ``exatrkx_service.identity``.
+expected, and ``kernel_library`` which operators are in it, see ``exatrkx_service.identity``.
 """
 
 import json
@@ -25,7 +25,8 @@ class TritonPythonModel(ServedModel):
         self.output = config["output"][0]["name"]
         device = "cuda" if args["model_instance_kind"] == "GPU" else "cpu"
         path = Path(args["model_repository"]) / args["model_version"] / "model.pt"
-        self.run = load_scripted(path, device, json.loads(parameters["identity"]))
+        identity, library = json.loads(parameters["identity"]), parameters["kernel_library"]
+        self.run = load_scripted(path, device, identity, library)
 
     def compute(self, tensors: dict, watch: object) -> None:
         """Runs the network."""

@@ -3,9 +3,11 @@
 //
 // It reads the same config.pbtxt and 1/model.pt as that and as the Python-based backend beside it.
 // The inputs go to `forward` in the order of the configuration, and the parameter
-// INTRA_OP_THREAD_COUNT sets the number of threads. It does not batch.
+// INTRA_OP_THREAD_COUNT sets the number of threads; that of `kernel_library` names operators of torch
+// that the network calls. It does not batch.
 
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <malloc.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
@@ -14,8 +16,10 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -156,6 +160,8 @@ void place_constants(torch::jit::Module& network, const c10::Device& device) {
   }
 }
 
+using TakeLaps = void (*)(void* into, void (*add)(void*, const char*, uint64_t));
+
 // A model: its configuration, and its network on each device that an instance runs on. Instances on
 // one device share it; torch runs one network in several threads at a time.
 class Model {
@@ -194,6 +200,9 @@ class Model {
             value + "'");
       }
     }
+    if (parameters.contains("kernel_library")) {
+      load_kernels(parameters["kernel_library"].at("string_value"));
+    }
     TRITONBACKEND_ArtifactType type;
     const char* folder = nullptr;
     uint64_t version = 0;
@@ -228,8 +237,19 @@ class Model {
   std::vector<Declared> inputs;
   std::unique_ptr<Declared> output;
   int threads = 1;
+  TakeLaps take_laps = nullptr;  // of the operators' library: laps.h there
 
  private:
+  // Operators of torch that the network calls; they tell torch of themselves.
+  void load_kernels(const std::string& library) {
+    if (library.empty()) return;
+    void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (handle == nullptr) {
+      throw std::invalid_argument(name_ + ": parameter kernel_library: " + dlerror());
+    }
+    take_laps = reinterpret_cast<TakeLaps>(dlsym(handle, "exatrkx_take_laps"));
+  }
+
   torch::jit::Module load(const c10::Device& device) const {
     try {
       return torch::jit::load(path_, device);
@@ -266,6 +286,17 @@ class Instance {
       torch::jit::setTensorExprFuserEnabled(false);
     }
     network_ = model_->network(device_);
+    const char* name = nullptr;
+    check(TRITONBACKEND_ModelInstanceName(instance, &name));
+    name_ = name;
+  }
+
+  // The notes of a model that holds several stages go where those of the Python models go, in the
+  // same form: `serving.journal`.
+  ~Instance() {
+    const char* folder = std::getenv("EXATRKX_JOURNAL");
+    if (folder == nullptr || notes_.empty()) return;
+    std::ofstream(std::string(folder) + "/" + name_ + ".csv") << notes_;
   }
 
   // Answers a request, and tells the server when it did what.
@@ -281,6 +312,7 @@ class Instance {
       gathered = computed = now_ns();
       const torch::jit::IValue result = run(inputs);
       computed = now_ns();
+      note(request, gathered);
       respond(request, response, result);
     });
     const uint64_t ended = now_ns();
@@ -299,6 +331,23 @@ class Instance {
   }
 
  private:
+  // Notes when the stages of a request were done; the first began at `begun`.
+  void note(TRITONBACKEND_Request* request, uint64_t begun) {
+    if (model_->take_laps == nullptr) return;
+    std::vector<std::pair<std::string, uint64_t>> laps;
+    model_->take_laps(&laps, [](void* into, const char* stage, uint64_t ns) {
+      static_cast<decltype(laps)*>(into)->emplace_back(stage, ns);
+    });
+    if (laps.empty()) return;
+    const char* id = nullptr;
+    check(TRITONBACKEND_RequestId(request, &id));
+    for (const auto& [stage, ns] : laps) {
+      notes_ += std::string(id) + "," + stage + ",compute," + std::to_string(begun) + "," +
+                std::to_string(ns - begun) + "\n";
+      begun = ns;
+    }
+  }
+
   torch::jit::IValue run(const std::vector<torch::jit::IValue>& inputs) const {
     thread_local int threads = 0;  // of OpenMP: a setting of each thread
     if (threads != model_->threads) at::set_num_threads(threads = model_->threads);
@@ -396,6 +445,7 @@ class Instance {
   }
 
   Model* model_ = nullptr;
+  std::string name_, notes_;
   c10::Device device_ = c10::kCPU;
   std::shared_ptr<torch::jit::Module> network_;
 };
