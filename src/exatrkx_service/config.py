@@ -18,8 +18,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from exatrkx_service.environment import is_wanted
-from exatrkx_service.options import MODEL, STAGES, natural_key
+from exatrkx_service.options import STAGES, natural_key
+from exatrkx_service.server_settings import problem_of_server
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -197,7 +197,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             f"({load['max_seconds']})"
         )
     server = filled["server"]
-    if problem := _of_server(server, filled["options"], filled["events"]["source"]):
+    if problem := problem_of_server(server, filled["options"], filled["events"]["source"]):
         raise ConfigError(f"{source}: {problem}")
     if server["launcher"] != "embedded" and "model" not in server:
         # Another's torch need not know our operators; that of a container does not.
@@ -242,56 +242,6 @@ def _check_kind(key: str, method: Mapping[str, Any]) -> None:
             )
     elif wrong := [name for name in beside if name in FINDER_KEYS]:
         raise ConfigError(f"{key}.{wrong[0]}: found without {kinds}, expected one of them beside")
-
-
-def _of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
-    """What is wrong with the section ``server`` as a whole; empty if nothing is."""
-    external, urls = server["launcher"] == "external", server.get("urls", {})
-    if external and server["protocol"] not in urls:
-        key = f"server.urls.{server['protocol']}" if urls else "server.urls"
-        return (
-            f"{key}: missing key; server.launcher: external needs the server's address of "
-            f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
-            "node01:8000}"
-        )
-    for protocol, url in urls.items():
-        if "://" in url or set(url) & set("@ ") or (protocol == "grpc" and ":" not in url):
-            # A password may stand in it.
-            found = "another form" if "@" in url else repr(url)
-            return (
-                f"server.urls.{protocol}: found {found}, expected host:port; server.tls is for "
-                "TLS and server.headers for what the server wants to know of its clients"
-            )
-    for key in ("model", "tls", "headers"):
-        if key in server and not external:
-            return f"server.{key}: expected none, or server.launcher: external"
-    for name, header in server.get("headers", {}).items():
-        if not is_wanted(header["env"]):
-            return (
-                f"server.headers.{name}.env: {header['env']} is taken out of the environment, "
-                "as all variables that libraries read; expected another name"
-            )
-    if ("certificate" in server.get("tls", {})) != ("key" in server.get("tls", {})):
-        return "server.tls: expected certificate and key, or none of them"
-    of_model = [name for name, option in options.items() if option["serve"] == MODEL]
-    if "model" not in server:
-        if of_model:
-            return (
-                f"options.{of_model[0]}.serve: {MODEL}: expected server.model, the model that "
-                "somebody else serves"
-            )
-        return ""
-    if not of_model:
-        return (
-            "server.model: no option is measured with it; expected one such as "
-            f"options: {{theirs: {{serve: {MODEL}}}}}"
-        )
-    if "columns" in server["model"] and source != "features":
-        return (
-            "server.model.columns: expected events.source: features, whose files have columns that "
-            "can be passed on as they are"
-        )
-    return ""
 
 
 def _normalised(value: Any, rule: dict[str, Any]) -> Any:

@@ -1,0 +1,64 @@
+"""The section ``server`` of the configuration: which of its keys can't go together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exatrkx_service.environment import is_wanted
+from exatrkx_service.options import MODEL
+
+
+def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
+    """What is wrong with the section ``server`` as a whole, with its key; empty if nothing is.
+
+    Args:
+        server: the section, complete and right as far as the schema goes.
+        options: the section ``options``.
+        source: of the events.
+    """
+    external, urls = server["launcher"] == "external", server.get("urls", {})
+    if external and server["protocol"] not in urls:
+        key = f"server.urls.{server['protocol']}" if urls else "server.urls"
+        return (
+            f"{key}: missing key; server.launcher: external needs the server's address of "
+            f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
+            "node01:8000}"
+        )
+    for protocol, url in urls.items():
+        if "://" in url or set(url) & set("@ ") or (protocol == "grpc" and ":" not in url):
+            # A password may stand in it.
+            found = "another form" if "@" in url else repr(url)
+            return (
+                f"server.urls.{protocol}: found {found}, expected host:port; server.tls is for "
+                "TLS and server.headers for what the server wants to know of its clients"
+            )
+    for key in ("model", "tls", "headers"):
+        if key in server and not external:
+            return f"server.{key}: expected none, or server.launcher: external"
+    for name, header in server.get("headers", {}).items():
+        if not is_wanted(header["env"]):
+            return (
+                f"server.headers.{name}.env: {header['env']} is taken out of the environment, "
+                "as all variables that libraries read; expected another name"
+            )
+    if ("certificate" in server.get("tls", {})) != ("key" in server.get("tls", {})):
+        return "server.tls: expected certificate and key, or none of them"
+    of_model = [name for name, option in options.items() if option["serve"] == MODEL]
+    if "model" not in server:
+        if of_model:
+            return (
+                f"options.{of_model[0]}.serve: {MODEL}: expected server.model, the model that "
+                "somebody else serves"
+            )
+        return ""
+    if not of_model:
+        return (
+            "server.model: no option is measured with it; expected one such as "
+            f"options: {{theirs: {{serve: {MODEL}}}}}"
+        )
+    if "columns" in server["model"] and source != "features":
+        return (
+            "server.model.columns: expected events.source: features, whose files have columns that "
+            "can be passed on as they are"
+        )
+    return ""
