@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.client.remote import Client, RemoteStep
-from exatrkx_service.client.their_step import ModelStep
 from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
 from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
 from exatrkx_service.pipeline.stages import make_stage
@@ -51,6 +50,9 @@ class Placement:
         if self.option.mode == "fused":
             return Pipeline([RemoteStep(client, "pipeline", FUSED, ("space_points",), "labels")])
         if self.option.model:
+            # It imports torch, which must wait until the process is settled.
+            from exatrkx_service.client.their_step import ModelStep
+
             return Pipeline([ModelStep(client, self.option.model)])
         return Pipeline([self._step(stage, client) for stage in STAGES])
 

@@ -13,7 +13,7 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import FUSED, NETWORKS, TheirModel
+from exatrkx_service.options import NETWORKS, STAGES, TheirModel
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
 from exatrkx_service.serving import container, embedded, journal, native
@@ -139,7 +139,7 @@ def launch(
                 log=log,
                 trace=work / "trace.json",
                 journals=journals,
-                native=tuple(own - {FUSED}),  # that one takes notes
+                native=tuple(stage for stage in STAGES if stage in own),
                 networks=networks,
                 access=Access(token=token),
             )
