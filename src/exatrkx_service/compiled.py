@@ -129,7 +129,7 @@ def make(
     version = output_of(*command, "--version")
     if version is None:
         raise NotCompiled(f"the C++ compiler {shlex.join(command)} does not run")
-    reason = ""
+    problem = NotCompiled(f"no folder to keep {library.name} in")
     for place in _places():
         folder = place / library.digest()
         try:
@@ -141,11 +141,13 @@ def make(
                 check(Path(work) / library.name)
                 (folder / MADE_BY).write_text(version + "\n")
                 (Path(work) / library.name).replace(folder / library.name)
+            return folder / library.name
         except OSError as error:
             reason = f"{error.filename}: {error.strerror}"
-            continue
-        return folder / library.name
-    raise NotCompiled(f"no folder to keep {library.name} in: {reason}")
+            problem = NotCompiled(f"no folder to keep {library.name} in: {reason}")
+        except NotCompiled as error:  # nothing may be executed in that folder, for one
+            problem = error
+    raise problem
 
 
 def make_kernels(wanted: str) -> str:
@@ -163,7 +165,7 @@ def make_kernels(wanted: str) -> str:
     if wanted == "torch":
         return describe_kernels("", "pipeline.kernels: torch")
     try:
-        return describe_kernels(str(make(KERNELS)))
+        return describe_kernels(str(make(KERNELS, print, _check_kernels)))
     except NotCompiled as error:
         if wanted == "compiled":
             raise NotCompiled(f"pipeline.kernels: compiled: {error}") from None
@@ -175,8 +177,17 @@ def kernel_library(wanted: str) -> str:
 
     Args:
         wanted: ``pipeline.kernels``; the operators are those that ``make_kernels`` has made.
+
+    Raises:
+        NotCompiled: ``compiled`` is wanted, and they are not there.
     """
-    return "" if wanted == "torch" else str(find(KERNELS) or "")
+    library = None if wanted == "torch" else find(KERNELS)
+    if wanted == "compiled" and library is None:
+        raise NotCompiled(
+            "pipeline.kernels: compiled: the operators are not there for the installed torch; "
+            "`snakemake export --forcerun compile_libraries` makes them"
+        )
+    return str(library or "")
 
 
 def describe_kernels(library: str, reason: str = "") -> str:
@@ -189,6 +200,30 @@ def describe_kernels(library: str, reason: str = "") -> str:
     if library:
         return f"compiled for torch {torch_version()} by {made_by(Path(library))}"
     return "those of torch, faiss and scipy" + (f" ({reason})" if reason else "")
+
+
+def _check_kernels(file: Path) -> None:
+    """Raises NotCompiled if torch can't load the operators; in a process of their own."""
+    load_alone("import ctypes, sys, torch; ctypes.CDLL(sys.argv[1])", file)
+
+
+def load_alone(code: str, *files: Path, library_path: str = "") -> None:
+    """Loads libraries in another process.
+
+    Args:
+        code: Python code that does it, with the files as arguments.
+        files: the libraries.
+        library_path: where else theirs are.
+
+    Raises:
+        NotCompiled: they can't be loaded.
+    """
+    environment = {**os.environ, **({"LD_LIBRARY_PATH": library_path} if library_path else {})}
+    command = [sys.executable, "-c", code, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"code {done.returncode}"]
+        raise NotCompiled(f"what was compiled can't be loaded: {lines[-1]}")
 
 
 def made_by(file: Path) -> str:

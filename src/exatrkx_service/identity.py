@@ -141,6 +141,15 @@ def code_digest(parts: Collection[str]) -> str:
     return digest.hexdigest()
 
 
+def checkout_digest(root: Path | str) -> str:
+    """SHA-256 of what decides on the results of another checkout: code, settings and networks."""
+    digest = hashlib.sha256()
+    for folder in ("src/exatrkx_service", "config", "model_repo"):
+        for path in sorted(_files(Path(root) / folder)):
+            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
 def _files(path: Path) -> Iterable[Path]:
     if path.is_file():
         return [path]

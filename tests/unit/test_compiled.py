@@ -97,6 +97,16 @@ def test_a_library_that_can_not_be_used_is_not_kept(cache, use):
     assert find(KERNELS) is None
 
 
+def test_operators_that_torch_can_not_load_are_not_kept(cache, use):
+    use(COMPILES)
+    with pytest.raises(NotCompiled, match=r"what was compiled can't be loaded: .*too short"):
+        make_kernels("compiled")
+    assert make_kernels("auto").startswith("those of torch, faiss and scipy (what was compiled can")
+    with pytest.raises(NotCompiled, match=r"compiled: the operators are not there for the install"):
+        kernel_library("compiled")
+    assert kernel_library("auto") == ""
+
+
 def test_without_the_headers_of_a_package(use, monkeypatch):
     use(COMPILES)
     library = compiled.Library("x.so", "pipeline/kernels", ("no_such_package",))

@@ -20,6 +20,7 @@ from exatrkx_service.identity import (
     FINDER_CODE,
     IMPORT_CODE,
     LIBRARY_CODE,
+    checkout_digest,
     code_digest,
     network_states,
     with_files,

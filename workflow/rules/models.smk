@@ -108,7 +108,11 @@ rule compile_libraries:
         mem_mb=2000,
         runtime=10,
     params:
-        backend=config["server"]["backend"],
+        backend=(
+            config["server"]["backend"]
+            if config["server"]["launcher"] == "embedded"
+            else "python"
+        ),
         kernels=config["pipeline"]["kernels"],
         code=code_digest(LIBRARY_CODE),
     message:

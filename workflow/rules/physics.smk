@@ -22,7 +22,7 @@ rule find_tracks:
     params:
         pipeline=method_pipeline,
         networks=method_networks,
-        code=code_digest(CODE),
+        code=code_digest((*CODE, *EXPORT_CODE)),
     message:
         "Finding the tracks with {wildcards.method}"
     script:

@@ -134,7 +134,8 @@ rule speed:
     params:
         **config["speed"],
         confidence_level=config["analysis"]["confidence_level"],
-        code=code_digest(CODE),
+        this=lambda wildcards: checkout_digest(ROOT),
+        other=lambda wildcards: checkout_digest(config["speed"]["against"]),
     message:
         "Timing this build against another, event by event"
     script:

@@ -6,10 +6,12 @@ compare with have, and leaves out what an older one lacks.
 
 import contextlib
 import hashlib
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
+import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -28,13 +30,13 @@ def _prepare(root, options, work, stack):
     repository = work / "repository"
     ignore = shutil.ignore_patterns("model.pt", "__pycache__")
     shutil.copytree("model_repo", repository, ignore=ignore)
-    with contextlib.suppress(ImportError):  # of builds from before there was something to compile
+    if "kernels" in pipeline:  # not of builds from before there was something to compile
         from exatrkx_service.compiled import make_kernels
         from exatrkx_service.serving.native import CHOICE, choose_backend
 
         make_kernels(pipeline["kernels"])
         choose_backend(repository / CHOICE, config["server"]["backend"])
-    with contextlib.suppress(ImportError):
+    if importlib.util.find_spec("exatrkx_service.identity"):
         from exatrkx_service.identity import with_networks
 
         pipeline = with_networks(pipeline)
@@ -87,7 +89,12 @@ def main():
 
 
 if __name__ == "__main__":
-    # Its server writes its trace at the end; the interpreter's own end may hang in a library.
-    main()
+    code = 0
+    try:
+        main()
+    except Exception:
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(code)  # the interpreter's own end may hang in a library

@@ -201,10 +201,12 @@ def fuse(network: nn.Module) -> nn.Module:
     The operators must be known, see ``pipeline.kernels.load``.
     """
     forms = {Embedding: FusedEmbedding, Filter: FusedFilter, InteractionGNN: FusedGNN}
+    if type(network) not in forms:
+        return network
     norms = [module for module in network.modules() if isinstance(module, nn.LayerNorm)]
     widths = [network.head.in_features, *(norm.normalized_shape[0] for norm in norms)]
     # The layers on points alone may be wider than those on edges.
     too_wide = type(network) is not Embedding and widths[0] > WIDEST
-    if type(network) not in forms or too_wide or any(width % LANES for width in widths):
+    if too_wide or any(width % LANES for width in widths):
         return network
     return forms[type(network)](network).eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.environment import cleaned, library_variables, unsafe_character
-from exatrkx_service.options import NETWORKS, STAGES, TheirModel
+from exatrkx_service.options import FUSED, NETWORKS, STAGES, TheirModel
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.stages import ModelFileError, check_network, script_path
 from exatrkx_service.serving import container, embedded, journal, native
@@ -49,6 +49,7 @@ def launch(
     largest: Mapping[str, int] | None = None,
     address: str = LOOPBACK,
     token: str = "",
+    notes: bool = True,
 ) -> Iterator[Server]:
     """Runs a server for as long as the block lasts.
 
@@ -64,6 +65,7 @@ def launch(
         largest: sizes of the largest event's tensors [bytes], see ``memory.tensor_bytes``.
         address: what the server listens on.
         token: what its clients must know; empty for all.
+        notes: whether the models note when they did what, see ``journal``.
 
     Raises:
         ServerError: the server can't work in the work folder, there is too little shared memory,
@@ -78,12 +80,16 @@ def launch(
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
-    variables = library_variables(pipeline["threads"]) | {journal.FOLDER: str(journals)}
+    variables = library_variables(pipeline["threads"])
+    variables |= {journal.FOLDER: str(journals)} if notes else {}
     embed = settings["launcher"] == "embedded"
     choice = native.read_choice(model_repository) if embed else {}
     scripted: set[str] = set()  # of the models without a network, those that need no Python
     if choice.get("backend") == "native":
         scripted = set(models).intersection(scripted_models(pipeline, device))
+    # What is served in the server's own process.
+    own = {*NETWORKS, *scripted} if choice.get("backend") == "native" or not embed else set()
+    _check_networks(model_repository, models, own, pipeline)
     prepare(
         model_repository,
         work / "models",
@@ -97,7 +103,7 @@ def launch(
         program = embedded.prepare(work, library and Path(library))
         environment = embedded.environment(variables)
     else:
-        networks = library = "LibTorch backend of the container"
+        networks = "LibTorch backend of the container"
         program = container.prepare(
             settings["launcher"],
             settings["image"],
@@ -107,9 +113,6 @@ def launch(
             variables=variables,
         )
         environment = cleaned(os.environ)
-    # What is served in the server's own process.
-    own = {*NETWORKS, *scripted} if library else set()
-    _check_networks(model_repository, own.intersection(models, NETWORKS), pipeline)
     if largest:
         python = [model for model in models if model not in own]
         check_room(python, settings["instances"], largest)
@@ -147,14 +150,16 @@ def launch(
 
 
 def _check_networks(
-    model_repository: Path, models: Collection[str], pipeline: Mapping[str, Any]
+    model_repository: Path, models: Sequence[str], own: Set[str], pipeline: Mapping[str, Any]
 ) -> None:
     """Raises ServerError if a network is not the one that is expected; Python models look alone."""
-    for model in models:
-        try:
-            check_network(script_path(model_repository, model), pipeline["networks"][model])
-        except ModelFileError as error:
-            raise ServerError(str(error)) from None
+    needed = set(NETWORKS) if FUSED in own.intersection(models) else own.intersection(models)
+    for stage in NETWORKS:
+        if stage in needed:
+            try:
+                check_network(script_path(model_repository, stage), pipeline["networks"][stage])
+            except ModelFileError as error:
+                raise ServerError(str(error)) from None
 
 
 def _check_work_folder(work: Path) -> None:

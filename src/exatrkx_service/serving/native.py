@@ -1,4 +1,4 @@
-"""Which backend serves the networks of the embedded server: the native one, or Python's.
+"""Which backend serves the models of the embedded server: the native one, or Python's.
 
 The server of nvidia-pytriton has no LibTorch backend, but its library exports the interface of
 one. ``backends/pytorch/native`` is one in C++, against the libraries of the installed torch; where
@@ -9,14 +9,18 @@ decided once for a model repository and stands in it.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from exatrkx_service.compiled import BACKEND, NotCompiled, made_by, make, torch_version
+from exatrkx_service.compiled import (
+    BACKEND,
+    NotCompiled,
+    load_alone,
+    made_by,
+    make,
+    torch_version,
+)
 from exatrkx_service.serving import embedded
 from exatrkx_service.serving.health import ServerError
 
@@ -93,15 +97,10 @@ def _check(library: Path) -> None:
     Raises:
         NotCompiled: it can't be loaded.
     """
-    server = next(embedded.libraries().glob("libtritonserver*.so*"), None)
+    try:
+        server = next(embedded.libraries().glob("libtritonserver*.so*"), None)
+    except ServerError as error:
+        raise NotCompiled(str(error)) from None
     if server is None:
         raise NotCompiled(f"{embedded.libraries()}: no libtritonserver; expected it there")
-    loaded = subprocess.run(
-        [sys.executable, "-c", _LOAD, str(server), str(library)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LD_LIBRARY_PATH": embedded.library_path()},
-    )
-    if loaded.returncode:
-        reason = loaded.stderr.strip().splitlines()[-1]
-        raise NotCompiled(f"the compiled backend can't be loaded: {reason}")
+    load_alone(_LOAD, server, library, library_path=embedded.library_path())

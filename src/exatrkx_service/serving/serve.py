@@ -99,7 +99,9 @@ def serve_models(
     """
     models = sorted(path.parent.name for path in model_repository.glob("*/config.pbtxt"))
     over = threading.Event()
-    with launch(model_repository, models, work, settings, pipeline, log=log) as server:
+    # Nobody reads its notes, and it may run for days.
+    where = (model_repository, models, work, settings, pipeline)
+    with launch(*where, log=log, notes=False) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
         say(

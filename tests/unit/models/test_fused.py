@@ -129,6 +129,40 @@ def test_the_layers_on_an_edge_are_those_of_the_formulas():
 
 
 @torch.inference_mode()
+def test_what_is_no_number_stays_none():
+    points, edges = points_of(20), edges_of(20, 60)
+    points[7] = float("nan")
+    network = shipped("gnn")
+    expected, scores = network(points, edges).isnan(), fuse(network)(points, edges)
+    assert torch.equal(scores.isnan(), expected) and expected.any()
+    network = shipped("filtering")
+    kept = {tuple(edge) for edge in fuse(network)(points, edges).t().tolist()}
+    assert kept == {tuple(edge) for edge in network(points, edges).t().tolist()}
+
+
+@torch.inference_mode()
+def test_tensors_of_other_shapes_are_errors():
+    points, inner = torch.zeros(4, 8), torch.zeros(4, 32)
+    edges = torch.tensor([[0, 1], [1, 2]])
+    ops = torch.ops.exatrkx
+    for wrong in (
+        lambda: ops.start_edges(points[:, :7], inner, inner, edges, torch.zeros(8, 32)),
+        lambda: ops.start_edges(points, inner, inner[:3], edges, torch.zeros(8, 32)),
+        lambda: ops.start_edges(points, inner, inner, edges, torch.zeros(7, 32)),
+        lambda: ops.end_edges(inner, inner, inner, edges, torch.zeros(32, 32), inner[0], 0.0),
+        lambda: ops.label_tracks(4, edges, torch.zeros(3), 0.5),
+    ):
+        with pytest.raises(RuntimeError, match="expected a tensor of shape"):
+            wrong()
+    for wrong in (
+        lambda: ops.build_edges(points, 1.0, 0),
+        lambda: ops.build_edges(points[0], 1, 9),
+    ):
+        with pytest.raises(RuntimeError, match=r"expected shape \(N, D\), and k_max from 1 on"):
+            ops.build_edges(embedding, 1.0, k_max)
+
+
+@torch.inference_mode()
 def test_threads_change_no_bit():
     points, edges = points_of(500), edges_of(500, 9000)
     network = fuse(shipped("gnn"))

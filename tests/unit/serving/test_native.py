@@ -1,5 +1,6 @@
 """The native backend of the networks: compiled, and in a real server."""
 
+import contextlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -164,6 +165,35 @@ class Picky(torch.nn.Module):
         return space_points + torch.ones(3, device="cpu")
 
 
+class Laps(torch.nn.Module):
+    """An embedding that notes when it is half done, and fails for some events then."""
+
+    def forward(self, space_points: torch.Tensor) -> torch.Tensor:
+        torch.ops.exatrkx.lap(space_points, "half")
+        if space_points.size(0) == 3:
+            raise ValueError("three points are too many")
+        torch.ops.exatrkx.lap(space_points, "all")
+        return space_points
+
+
+def test_notes_are_those_of_the_request_alone(compiled, settings, config, tmp_path, kernel_library):
+    pipeline = with_networks(config["pipeline"])
+    put(Laps(), compiled, pipeline)
+    arguments = (compiled, ["embedding"], tmp_path / "w", settings, pipeline)
+    with launch(*arguments) as server:
+        client = Client(server.grpc_url, "grpc", 20)
+        for number, n in enumerate((2, 3, 3, 2)):
+            given = {"space_points": points_of(n)}
+            with contextlib.suppress(InferenceServerException):
+                remote(client, "embedding")(given, Stopwatch(), f'{number}, "it"')
+        client.close()
+    notes = read_journals(server.journals)
+    assert set(notes) == {f'{number}, "it"/embedding' for number in (0, 3)}
+    for laps in notes.values():
+        assert [lap.stage for lap in laps] == ["half", "all"]
+        assert all(0 <= lap.duration_ns < 1e9 for lap in laps)
+
+
 class TwoInputs(torch.nn.Module):
     def forward(self, space_points: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
         return space_points
@@ -291,7 +321,7 @@ def test_where_it_can_not_be_compiled_python_serves(tmp_path, monkeypatch):
 def test_a_library_that_can_not_be_loaded_is_refused(tmp_path):
     library = tmp_path / "x.so"
     library.write_text("no")
-    with pytest.raises(NotCompiled, match=r"the compiled backend can't be loaded: .*too short"):
+    with pytest.raises(NotCompiled, match=r"what was compiled can't be loaded: .*too short"):
         native._check(library)
 
 

@@ -1,7 +1,7 @@
-"""Operators of torch in C++ for the stages that take the most time on a CPU: ``kernels.cpp``.
+"""Operators of torch in C++ for what takes the most time on a CPU.
 
-They compute what the Python code of ``pipeline.building`` and ``models.networks`` says, which runs
-where there is no compiler, on a GPU, and in NVIDIA's container.
+They compute what ``pipeline.building``, ``pipeline.labeling`` and ``models.networks`` say, which
+runs where there is no compiler, on a GPU, and in NVIDIA's container.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ FOR_EACH_CPU int64_t near_after(
 Tensor sorted_pairs(
     const std::vector<int32_t>& first, const std::vector<int32_t>& second, int64_t n) {
   const int64_t count = int64_t(first.size());
+  TORCH_CHECK(count < std::numeric_limits<int32_t>::max(), "too many pairs");
   std::vector<int64_t> starts(n + 1);
   std::vector<int32_t> by_second(count);
   // A counting sort by the second, then one by the first that keeps that order.
@@ -107,9 +108,9 @@ void cap(
 }
 
 Tensor build_edges(const Tensor& embedding, double radius, int64_t k_max) {
-  const Numbers points(embedding);
-  TORCH_CHECK(embedding.dim() == 2, "embedding: expected shape (N, D)");
+  TORCH_CHECK(embedding.dim() == 2 && k_max > 0, "expected shape (N, D), and k_max from 1 on");
   const int64_t n = embedding.size(0), dimension = embedding.size(1);
+  const Numbers points(embedding, {n, dimension});
   if (n < 2) return at::empty({2, 0}, at::kLong);
   TORCH_CHECK(n < std::numeric_limits<int32_t>::max(), "embedding: too many points");
   // Searched in the order of the first principal component: within the radius of a point are only

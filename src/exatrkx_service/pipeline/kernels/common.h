@@ -7,8 +7,10 @@
 #include <cstdint>
 
 // One version for each level of instructions, chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
 #define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_CPU __attribute__((target_clones("avx512f", "fma", "default")))
 #else
 #define FOR_EACH_CPU
 #endif
@@ -18,12 +20,14 @@ namespace exatrkx {
 
 constexpr int64_t kTile = 256;  // edges, or pairs of points, that are worked on together
 
-// A tensor's numbers, one after the other.
+// A tensor's numbers, one after the other; of the shape that is expected.
 struct Numbers {
   at::Tensor tensor;
   const float* data;
-  explicit Numbers(const at::Tensor& given)
-      : tensor(given.contiguous()), data(tensor.const_data_ptr<float>()) {}
+  Numbers(const at::Tensor& given, c10::IntArrayRef shape)
+      : tensor(given.contiguous()), data(tensor.const_data_ptr<float>()) {
+    TORCH_CHECK(given.sizes() == shape, "expected a tensor of shape ", shape, ", not ", given.sizes());
+  }
 };
 
 // Edges between points; their indices are checked.

@@ -20,8 +20,7 @@ int64_t root_of(std::vector<int64_t>& parents, int64_t point) {
 
 Tensor label_tracks(int64_t n, const Tensor& edges, const Tensor& scores, double cut) {
   const Edges e(edges, n);
-  const Numbers s(scores);
-  TORCH_CHECK(scores.dim() == 1 && scores.size(0) == e.count, "scores: expected shape (F)");
+  const Numbers s(scores, {e.count});
   std::vector<int64_t> parents(n), sizes(n);
   for (int64_t point = 0; point < n; ++point) parents[point] = point;
   for (int64_t edge = 0; edge < e.count; ++edge) {

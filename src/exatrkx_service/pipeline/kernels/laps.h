@@ -1,4 +1,4 @@
-// Shared with a backend that loads the operators' library and looks for this function in it.
+// A backend that loads the operators' library looks for this function in it, by its name.
 
 #pragma once
 

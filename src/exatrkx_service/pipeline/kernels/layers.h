@@ -17,11 +17,12 @@ constexpr int kLanes = 16, kRows = 6;
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
 
 // The sum of the lanes, by halves.
-INLINE float total(Lanes v) {
-  v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
-  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-  return v[0] + v[1];
+INLINE float total(Lanes lanes) {
+  float halves[kLanes];
+  __builtin_memcpy(halves, &lanes, sizeof halves);
+  for (int i = 0; i < 8; ++i) halves[i] += halves[i + 8];
+  for (int i = 0; i < 4; ++i) halves[i] += halves[i + 4];
+  return (halves[0] + halves[2]) + (halves[1] + halves[3]);
 }
 
 // A block of out (rows, n) += in (rows, k) weights (k, n): `rows` rows, kLanes columns.
@@ -74,7 +75,7 @@ INLINE float bounded(float x, float limit) {
 }
 
 INLINE void rectify(float* values, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) values[i] = values[i] > 0 ? values[i] : 0;
+  for (int64_t i = 0; i < n; ++i) values[i] = values[i] < 0 ? 0 : values[i];  // what is no number stays none
 }
 
 // out (rows) = in (rows, n) weights (n) + bias.

@@ -127,9 +127,10 @@ Tensor filter_logits(
     const Tensor& nodes, const Tensor& inner, const Tensor& outer, const Tensor& edges,
     const Tensor& first, const Tensor& second, const Tensor& second_bias, const Tensor& head,
     double head_bias) {
-  const Numbers x(nodes), a(inner), b(outer), w1(first), w2(second), b2(second_bias), w3(head);
-  const Edges e(edges, nodes.size(0));
-  const int64_t n = width_of(inner);
+  const int64_t points = nodes.size(0), n = width_of(inner);
+  const Numbers x(nodes, {points, kFeatures}), a(inner, {points, n}), b(outer, {points, n});
+  const Numbers w1(first, {kFeatures, n}), w2(second, {n, n}), b2(second_bias, {n}), w3(head, {n});
+  const Edges e(edges, points);
   Tensor out = at::empty({e.count}, inner.options());
   float* logits = out.mutable_data_ptr<float>();
   for_tiles(e.count, kTile, [&](int64_t begin, int64_t rows) {
@@ -143,9 +144,10 @@ Tensor filter_logits(
 Tensor start_edges(
     const Tensor& nodes, const Tensor& inner, const Tensor& outer, const Tensor& edges,
     const Tensor& weights) {
-  const Numbers x(nodes), a(inner), b(outer), w(weights);
-  const Edges e(edges, nodes.size(0));
-  const int64_t n = width_of(inner);
+  const int64_t points = nodes.size(0), n = width_of(inner);
+  const Numbers x(nodes, {points, kFeatures}), a(inner, {points, n}), b(outer, {points, n});
+  const Numbers w(weights, {kFeatures, n});
+  const Edges e(edges, points);
   Tensor out = at::empty({e.count, n}, inner.options());
   float* state = out.mutable_data_ptr<float>();
   for_tiles(e.count, kTile, [&](int64_t begin, int64_t rows) {
@@ -159,9 +161,10 @@ std::tuple<Tensor, Tensor> update_edges(
     Tensor& state, const Tensor& inner, const Tensor& outer, const Tensor& edges,
     const Tensor& weights, const Tensor& scale, const Tensor& shift, double eps, const Tensor& last,
     const Tensor& last_bias) {
-  const Numbers a(inner), b(outer), w1(weights), gamma(scale), beta(shift), w2(last), b2(last_bias);
-  const Edges e(edges, inner.size(0));
-  const int64_t n = width_of(inner);
+  const int64_t points = inner.size(0), n = width_of(inner);
+  const Numbers a(inner, {points, n}), b(outer, {points, n}), w1(weights, {n, n}), w2(last, {n, n});
+  const Numbers gamma(scale, {n}), beta(shift, {n}), b2(last_bias, {n});
+  const Edges e(edges, points);
   TORCH_CHECK(state.is_contiguous() && state.size(0) == e.count && state.size(1) == n,
               "state: expected shape (E, width)");
   float* s = state.mutable_data_ptr<float>();
@@ -180,9 +183,10 @@ std::tuple<Tensor, Tensor> update_edges(
 Tensor end_edges(
     const Tensor& state, const Tensor& inner, const Tensor& outer, const Tensor& edges,
     const Tensor& weights, const Tensor& head, double head_bias) {
-  const Numbers s(state), a(inner), b(outer), w(weights), h(head);
-  const Edges e(edges, inner.size(0));
-  const int64_t n = width_of(inner);
+  const int64_t points = inner.size(0), n = width_of(inner);
+  const Edges e(edges, points);
+  const Numbers s(state, {e.count, n}), a(inner, {points, n}), b(outer, {points, n});
+  const Numbers w(weights, {n, n}), h(head, {n});
   Tensor out = at::empty({e.count}, inner.options());
   float* logits = out.mutable_data_ptr<float>();
   for_tiles(e.count, kTile, [&](int64_t begin, int64_t rows) {
@@ -194,8 +198,8 @@ Tensor end_edges(
 }
 
 void norm_silu(Tensor& values, const Tensor& scale, const Tensor& shift, double eps) {
-  const Numbers gamma(scale), beta(shift);
   const int64_t n = values.size(1);
+  const Numbers gamma(scale, {n}), beta(shift, {n});
   TORCH_CHECK(values.is_contiguous() && n % kLanes == 0, "values: expected rows of ", kLanes, "s");
   float* x = values.mutable_data_ptr<float>();
   for_tiles(values.size(0), kPoints, [&](int64_t begin, int64_t rows) {
@@ -207,9 +211,10 @@ void update_points(
     Tensor& points, const Tensor& arriving, const Tensor& leaving, const Tensor& weights,
     const Tensor& bias, const Tensor& scale, const Tensor& shift, double eps, const Tensor& last,
     const Tensor& last_bias) {
-  const Numbers a(arriving), l(leaving), w1(weights), b1(bias), gamma(scale), beta(shift);
-  const Numbers w2(last), b2(last_bias);
-  const int64_t n = width_of(points);
+  const int64_t n = width_of(points), count = points.size(0);
+  const Numbers a(arriving, {count, n}), l(leaving, {count, n}), w1(weights, {3 * n, n});
+  const Numbers b1(bias, {n}), gamma(scale, {n}), beta(shift, {n}), w2(last, {n, n});
+  const Numbers b2(last_bias, {n});
   TORCH_CHECK(points.is_contiguous(), "points: expected a contiguous tensor");
   float* x = points.mutable_data_ptr<float>();
   for_tiles(points.size(0), kPoints, [&](int64_t begin, int64_t rows) {

@@ -189,7 +189,7 @@ class Model {
     const auto parameters = config.value("parameters", nlohmann::json::object());
     if (parameters.contains("INTRA_OP_THREAD_COUNT")) {
       const std::string value = parameters["INTRA_OP_THREAD_COUNT"].at("string_value");
-      size_t read = 0;
+      size_t read = std::string::npos;
       try {
         threads = std::stoi(value, &read);
       } catch (const std::logic_error&) {
@@ -289,14 +289,14 @@ class Instance {
     const char* name = nullptr;
     check(TRITONBACKEND_ModelInstanceName(instance, &name));
     name_ = name;
+    const char* folder = std::getenv("EXATRKX_JOURNAL");
+    if (folder != nullptr) journal_ = std::string(folder) + "/" + name_ + ".csv";
   }
 
   // The notes of a model that holds several stages go where those of the Python models go, in the
   // same form: `serving.journal`.
   ~Instance() {
-    const char* folder = std::getenv("EXATRKX_JOURNAL");
-    if (folder == nullptr || notes_.empty()) return;
-    std::ofstream(std::string(folder) + "/" + name_ + ".csv") << notes_;
+    if (!notes_.empty()) std::ofstream(journal_, std::ios::app) << notes_;
   }
 
   // Answers a request, and tells the server when it did what.
@@ -317,7 +317,9 @@ class Instance {
     });
     const uint64_t ended = now_ns();
     const bool success = failure == nullptr;
-    if (response != nullptr) {
+    if (response == nullptr) {
+      std::fprintf(stderr, "pytorch backend: %s\n", TRITONSERVER_ErrorMessage(failure));
+    } else {
       // The response is the server's from here on, the error stays ours.
       log_failure(TRITONBACKEND_ResponseSend(
           response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, failure));
@@ -333,22 +335,36 @@ class Instance {
  private:
   // Notes when the stages of a request were done; the first began at `begun`.
   void note(TRITONBACKEND_Request* request, uint64_t begun) {
-    if (model_->take_laps == nullptr) return;
-    std::vector<std::pair<std::string, uint64_t>> laps;
-    model_->take_laps(&laps, [](void* into, const char* stage, uint64_t ns) {
-      static_cast<decltype(laps)*>(into)->emplace_back(stage, ns);
-    });
-    if (laps.empty()) return;
+    const auto laps = take_laps();
+    if (laps.empty() || journal_.empty()) return;
     const char* id = nullptr;
     check(TRITONBACKEND_RequestId(request, &id));
     for (const auto& [stage, ns] : laps) {
-      notes_ += std::string(id) + "," + stage + ",compute," + std::to_string(begun) + "," +
+      notes_ += quoted(id) + "," + stage + ",compute," + std::to_string(begun) + "," +
                 std::to_string(ns - begun) + "\n";
       begun = ns;
     }
   }
 
+  std::vector<std::pair<std::string, uint64_t>> take_laps() const {
+    std::vector<std::pair<std::string, uint64_t>> laps;
+    if (model_->take_laps != nullptr) {
+      model_->take_laps(&laps, [](void* into, const char* stage, uint64_t ns) {
+        static_cast<decltype(laps)*>(into)->emplace_back(stage, ns);
+      });
+    }
+    return laps;
+  }
+
+  // A text as CSV has it, whatever a client has put into it.
+  static std::string quoted(const std::string& text) {
+    std::string quoted = "\"";
+    for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+    return quoted + "\"";
+  }
+
   torch::jit::IValue run(const std::vector<torch::jit::IValue>& inputs) const {
+    take_laps();  // those of a request that failed
     thread_local int threads = 0;  // of OpenMP: a setting of each thread
     if (threads != model_->threads) at::set_num_threads(threads = model_->threads);
     torch::jit::IValue result;
@@ -445,7 +461,7 @@ class Instance {
   }
 
   Model* model_ = nullptr;
-  std::string name_, notes_;
+  std::string name_, journal_, notes_;
   c10::Device device_ = c10::kCPU;
   std::shared_ptr<torch::jit::Module> network_;
 };

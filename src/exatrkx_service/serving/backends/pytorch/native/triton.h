@@ -21,7 +21,6 @@ struct TRITONBACKEND_Response;
 enum TRITONSERVER_Error_Code : int {
   TRITONSERVER_ERROR_INTERNAL = 1,
   TRITONSERVER_ERROR_INVALID_ARG = 3,
-  TRITONSERVER_ERROR_UNSUPPORTED = 5,
 };
 
 enum TRITONSERVER_DataType : int {
@@ -67,7 +66,6 @@ const char* TRITONSERVER_ErrorMessage(TRITONSERVER_Error* error);
 TRITONSERVER_Error* TRITONSERVER_MessageSerializeToJson(
     TRITONSERVER_Message* message, const char** base, size_t* byte_size);
 TRITONSERVER_Error* TRITONSERVER_MessageDelete(TRITONSERVER_Message* message);
-const char* TRITONSERVER_DataTypeString(TRITONSERVER_DataType type);
 
 // A model and its instances.
 TRITONSERVER_Error* TRITONBACKEND_ApiVersion(uint32_t* major, uint32_t* minor);
