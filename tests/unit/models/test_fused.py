@@ -154,10 +154,7 @@ def test_tensors_of_other_shapes_are_errors():
     ):
         with pytest.raises(RuntimeError, match="expected a tensor of shape"):
             wrong()
-    for wrong in (
-        lambda: ops.build_edges(points, 1.0, 0),
-        lambda: ops.build_edges(points[0], 1, 9),
-    ):
+    for embedding, k_max in ((points, 0), (points[0], 9)):
         with pytest.raises(RuntimeError, match=r"expected shape \(N, D\), and k_max from 1 on"):
             ops.build_edges(embedding, 1.0, k_max)
 
