@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -120,7 +121,8 @@ def test_too_little_shared_memory(checkout):
     """As in a container: a file system of its own at /dev/shm, for this run alone."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    command = " ".join(checkout.command("S3", "--forcerun", "measure", *SMOKE))
+    settings = ("--forcerun", "measure", *SMOKE, "--config", PYTHON)
+    command = shlex.join(checkout.command("S3", *settings))
     mount = "mount -t tmpfs -o size=2m tmpfs /dev/shm"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", f"{mount} && exec {command}"],
