@@ -11,7 +11,9 @@ import torch
 from background import SMOKE, TWO
 from safetensors.torch import load_file, save_file
 
+from exatrkx_service.compiled import kernel_library
 from exatrkx_service.models.export import WEIGHTS, export
+from exatrkx_service.pipeline.kernels import load
 
 RESULTS = "results/smoke"
 
@@ -90,6 +92,8 @@ def test_an_export_with_another_cut(checkout):
 def test_a_network_without_a_name(checkout):
     """As an earlier version exported it, or somebody else."""
     exported = checkout.folder / RESULTS / "model_repo" / "embedding" / "1" / "model.pt"
+    if library := kernel_library("auto"):
+        load(library)  # its operators are in the file
     with kept(exported):
         unnoticed(exported, lambda path: torch.jit.save(torch.jit.load(path), path))
         output = checkout.run("S0", *SMOKE, "--forcerun", "measure", fails=True)
