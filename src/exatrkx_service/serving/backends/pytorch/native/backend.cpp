@@ -20,7 +20,6 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -162,8 +161,7 @@ void place_constants(torch::jit::Module& network, const c10::Device& device) {
 
 using TakeLaps = void (*)(void* into, void (*add)(void*, const char*, uint64_t));
 
-// A model: its configuration, and its network on each device that an instance runs on. Instances on
-// one device share it; torch runs one network in several threads at a time.
+// A model: its configuration, and where its network is; each instance loads one of its own.
 class Model {
  public:
   explicit Model(TRITONBACKEND_Model* model) {
@@ -213,23 +211,19 @@ class Model {
     path_ = std::string(folder) + "/" + std::to_string(version) + "/" + file;
   }
 
-  // The network on a device; loaded when the first instance asks for it.
-  std::shared_ptr<torch::jit::Module> network(const c10::Device& device) {
+  // The network on a device, for one instance.
+  torch::jit::Module network(const c10::Device& device) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    auto& network = networks_[device.str()];
-    if (network == nullptr) {
-      auto loaded = load(device);
-      loaded.eval();
-      place_constants(loaded, device);
-      const auto& arguments = loaded.get_method("forward").function().getSchema().arguments();
-      if (arguments.size() != inputs.size() + 1) {  // the first is the module itself
-        throw std::invalid_argument(
-            path_ + ": the network takes " + std::to_string(arguments.size() - 1) +
-            " inputs, the configuration has " + std::to_string(inputs.size()));
-      }
-      network = std::make_shared<torch::jit::Module>(std::move(loaded));
+    auto loaded = load(device);
+    loaded.eval();
+    place_constants(loaded, device);
+    const auto& arguments = loaded.get_method("forward").function().getSchema().arguments();
+    if (arguments.size() != inputs.size() + 1) {  // the first is the module itself
+      throw std::invalid_argument(
+          path_ + ": the network takes " + std::to_string(arguments.size() - 1) +
+          " inputs, the configuration has " + std::to_string(inputs.size()));
     }
-    return network;
+    return loaded;
   }
 
   const std::string& name() const { return name_; }
@@ -262,7 +256,6 @@ class Model {
 
   std::string name_, path_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<torch::jit::Module>> networks_;
 };
 
 // An instance of a model: runs in a thread of its own.
@@ -363,13 +356,13 @@ class Instance {
     return quoted + "\"";
   }
 
-  torch::jit::IValue run(const std::vector<torch::jit::IValue>& inputs) const {
+  torch::jit::IValue run(const std::vector<torch::jit::IValue>& inputs) {
     take_laps();  // those of a request that failed
     thread_local int threads = 0;  // of OpenMP: a setting of each thread
     if (threads != model_->threads) at::set_num_threads(threads = model_->threads);
     torch::jit::IValue result;
     try {
-      result = network_->forward(inputs);
+      result = network_.forward(inputs);
       if (device_.is_cuda()) torch::cuda::synchronize(device_.index());
     } catch (const std::exception& error) {
       throw std::runtime_error(model_->name() + ": the network failed: " + message_of(error));
@@ -463,7 +456,7 @@ class Instance {
   Model* model_ = nullptr;
   std::string name_, journal_, notes_;
   c10::Device device_ = c10::kCPU;
-  std::shared_ptr<torch::jit::Module> network_;
+  torch::jit::Module network_;
 };
 
 }  // namespace
