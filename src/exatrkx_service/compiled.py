@@ -1,4 +1,4 @@
-"""What is compiled here, in C++ against the installed torch, where there is a compiler.
+"""What is compiled here, in C++, where there is a compiler.
 
 A library is made once for its sources and the torch of an environment, and kept with that
 environment. All jobs of a workflow look there, also those on nodes without a compiler.
@@ -44,11 +44,13 @@ class Library:
         name: of its file.
         sources: folder of this package that holds its files, ``*.cpp`` and ``*.h``.
         packages: Python packages whose folder ``include`` has headers that it needs.
+        torch: whether it is made against the installed torch.
     """
 
     name: str
     sources: str
     packages: tuple[str, ...] = ()
+    torch: bool = True
 
     def files(self) -> list[Path]:
         """Its source files."""
@@ -61,6 +63,8 @@ class Library:
         Raises:
             NotCompiled: a package that it needs is not installed.
         """
+        if not self.torch:
+            return [*FLAGS, "-ldl"]
         torch = _folder("torch")
         headers = (
             torch / "include",
@@ -80,7 +84,8 @@ class Library:
     def digest(self) -> str:
         """What tells it from others: its sources, how it is compiled, and the torch it is for."""
         # The folder of the sources is not in it: what one checkout has compiled serves all.
-        digest = hashlib.sha256(json.dumps([*self.arguments(), torch_version()]).encode())
+        made_with = [*self.arguments(), *([torch_version()] if self.torch else [])]
+        digest = hashlib.sha256(json.dumps(made_with).encode())
         for path in self.files():
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()[:16]
@@ -90,6 +95,8 @@ class Library:
 BACKEND = Library("libtriton_pytorch.so", "serving/backends/pytorch/native", ("nlohmann_json",))
 # The operators of the stages, for torch in any process.
 KERNELS = Library("libexatrkx_kernels.so", "pipeline/kernels")
+# What is loaded into the embedded server to keep its traces alive.
+TRACES = Library("libexatrkx_traces.so", "serving/traces", torch=False)
 
 
 def torch_version() -> str:
@@ -98,7 +105,7 @@ def torch_version() -> str:
 
 
 def find(library: Library) -> Path | None:
-    """The library that was made for the torch of this environment; None if it was not."""
+    """The library that was made for this environment; None if it was not."""
     try:
         name = library.digest()
     except NotCompiled:

@@ -6,9 +6,10 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from exatrkx_service.compiled import TRACES, NotCompiled, make
 from exatrkx_service.environment import cleaned, pin
 from exatrkx_service.serving.guard import STUB
 from exatrkx_service.serving.health import ServerError
@@ -69,14 +70,32 @@ def prepare(work: Path, native: Path | None) -> list[str]:
     return [str(triton / "bin" / "tritonserver"), f"--backend-directory={work / 'backends'}"]
 
 
+def trace_keeper(say: Callable[[str], None] = lambda _: None) -> str:
+    """The library without which a server that traces can die; empty where there is no compiler.
+
+    Triton 24.10 frees a trace while it holds the lock in it (triton-inference-server/server, issue
+    7795, mended in 25.04); see ``traces/keep.cpp``.
+
+    Args:
+        say: told what is done.
+    """
+    try:
+        return str(make(TRACES, say))
+    except NotCompiled as error:
+        say(f"the server may die while it traces: {error}")
+        return ""
+
+
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of the server, with these variables in it."""
     environment = cleaned(os.environ)
     pin(environment, variables)
+    preloaded = f"{trace_keeper()} {os.environ.get('LD_PRELOAD', '')}".strip()
     return {
         **environment,
         # Those of this machine last: its driver or CUDA may lie there.
         "LD_LIBRARY_PATH": f"{library_path()}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":"),
+        **({"LD_PRELOAD": preloaded} if preloaded else {}),
         # By this the stub finds the packages of this Python; it does not read PYTHONPATH.
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
