@@ -49,9 +49,11 @@ def test_no_trace_is_freed_while_the_server_holds_its_lock(
             step(tensors(4, [[0, 1], [1, 3]]), Stopwatch(), f"{number}/{i}")
         client.close()
 
-    with launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server:
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            list(pool.map(ask, range(CLIENTS)))
+    with (
+        launch(repository, ["labeling"], tmp_path / "w", settings, config["pipeline"]) as server,
+        ThreadPoolExecutor(CLIENTS) as pool,
+    ):
+        list(pool.map(ask, range(CLIENTS)))
     released, gone = map(int, counts.read_text().split())
     assert released == len(read_trace(server.trace)) == CLIENTS * REQUESTS
     # Without it: the fault of this Triton. A Triton that has it no more needs none of this.
