@@ -26,6 +26,7 @@ include: "workflow/rules/physics.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/plots.smk"
 include: "workflow/rules/trust.smk"
+include: "workflow/rules/study.smk"
 
 
 report: "workflow/report/workflow.rst"

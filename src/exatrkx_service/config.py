@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import math
 import os
@@ -15,30 +14,17 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
+from exatrkx_service.config_words import describe, explain
 from exatrkx_service.options import STAGES, natural_key
 from exatrkx_service.server_settings import problem_of_server
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
-_KINDS = {
-    "integer": "integer",
-    "number": "number",
-    "string": "text",
-    "array": "a list",
-    "object": "a mapping of keys to values",
-}
 _NOTHING = (None, "null", "~")  # ``--config`` gives all below a section as text
 # As YAML 1.2 has them (its core schema), which unlike 1.1 takes 1e-3 for a number.
 _NUMBER = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?", re.ASCII)
-_LIMITS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "more than",
-    "maximum": "at most",
-    "exclusiveMaximum": "less than",
-}
 # An option's name is the name of a rule too, so it must not be one of these.
 TARGETS = {
     *("all", "events", "generate_events", "train", "train_network", "choose_cuts", "model_card"),
@@ -78,6 +64,8 @@ TARGETS = {
         "compare",
         "coverage",
         "measure_coverage",
+        "study_ensemble",
+        "summarise_study",
     ),
 }
 # The track finders that are always compared, and the folder of the second one's results.
@@ -139,7 +127,7 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
         _Validator(schema).iter_errors(filled), key=lambda error: list(map(str, error.path))
     )
     if errors:
-        raise ConfigError(f"{source}: {_explain(errors[0])}")
+        raise ConfigError(f"{source}: {explain(errors[0])}")
     _fill(filled, schema)
     # Once more, for the order of the keys with those that were filled in.
     filled = _normalised(filled, schema)
@@ -208,9 +196,16 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             )
         if filled["pipeline"]["kernels"] == "auto":
             filled["pipeline"]["kernels"] = "torch"
-    if taken := [name for name in filled["options"] if name in TARGETS]:
+    study = filled["study_ensemble"]["options"]
+    for key, options in {"options": filled["options"], "study_ensemble.options": study}.items():
+        if taken := [name for name in options if name in TARGETS]:
+            raise ConfigError(
+                f"{source}: {key}.{min(taken)}: is a target of the workflow; expected another name"
+            )
+    if both := study.keys() & filled["options"].keys():
         raise ConfigError(
-            f"{source}: options.{min(taken)}: is a target of the workflow; expected another name"
+            f"{source}: study_ensemble.options.{min(both)}: options.{min(both)} is there as well; "
+            "expected another name"
         )
     reserved = {name.lower() for name in METHODS}
     if taken := [n for n in filled["physics"]["methods"] if n.lower() in reserved]:
@@ -254,6 +249,9 @@ def _normalised(value: Any, rule: dict[str, Any]) -> Any:
     """
     if rule.get("title") == FREE:
         return _free(value)
+    if "if" in rule:
+        kind = {"array": list, "object": dict}[rule["if"]["type"]]
+        rule = rule | rule["then" if isinstance(value, kind) else "else"]
     if isinstance(value, dict):
         properties, others = rule.get("properties", {}), rule.get("additionalProperties") or {}
         if others:
@@ -320,78 +318,13 @@ def _fill(values: dict[str, Any], schema: dict[str, Any]) -> None:
                 _fill(values[key][name], rule)
 
 
-def _explain(error: ValidationError) -> str:
-    """One line about what is wrong at which key."""
-    path, rule, schema = list(error.absolute_path), error.validator, error.schema
-    if rule == "additionalProperties":
-        known = list(schema["properties"])
-        unknown = next(key for key in error.instance if key not in known)
-        hint = _near(unknown, known) or f"expected one of {', '.join(known)}"
-        return f"{_key([*path, unknown])}: unknown key; {hint}"
-    if rule == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{_key([*path, missing])}: missing key"
-    if "enum" in schema:
-        choices = list(map(str, schema["enum"]))
-        also = ", or a list of stages" if path[-1:] == ["serve"] else ""
-        near = _near(error.instance, choices)
-        expected = f"one of {', '.join(choices)}{also}" + (f"; {near}" if near else "")
-    else:
-        expected = _limits(schema) if rule in _LIMITS else _describe(schema)
-    if path[:2] == ["server", "headers"]:  # what stands there may be the secret itself
-        return (
-            f"{_key(path)}: expected {{env: NAME}}, the name of an environment variable; its value "
-            "does not belong into a configuration"
-        )
-    found = repr(error.instance)
-    found = found if len(found) <= 60 else f"{found[:57]}..."
-    return f"{_key(path)}: found {found}, expected {expected}"
-
-
-def _key(path: list[Any]) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return text.removeprefix(".") or "configuration"
-
-
-def _near(word: object, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(word), known, n=1)
-    return f"did you mean {near[0]}?" if near else ""
-
-
-def _limits(rule: dict[str, Any]) -> str:
-    return " and ".join(f"{text} {rule[name]}" for name, text in _LIMITS.items() if name in rule)
-
-
-def _describe(rule: dict[str, Any]) -> str:
-    """What a rule of the schema allows, in words."""
-    if "enum" in rule:
-        choices = ", ".join(map(str, rule["enum"]))
-        return f"one of {choices}" if len(rule["enum"]) > 1 else choices
-    if "pattern" in rule:
-        return (
-            rule.get("title")
-            or "a name of letters, digits, - and _, at most 64, that begins with a letter"
-        )
-    kind = rule.get("type", "array" if "items" in rule else "object")
-    if _limits(rule):
-        return f"{_KINDS[kind]}, {_limits(rule)}"
-    if kind == "array":
-        extent = "one or more" if rule.get("minItems") else "none or more"
-        if rule.get("minItems", 0) == rule.get("maxItems"):
-            extent = str(rule["minItems"])
-        twice = ", none of them twice" if rule.get("uniqueItems") else ""
-        return f"a list of {extent}, each {_describe(rule['items'])}{twice}"
-    least = rule.get("minLength", rule.get("minProperties", 0))
-    return _KINDS[kind] + (", not empty" if least else "")
-
-
 def reference_table(schema_path: Path = SCHEMA) -> str:
     """The table of all keys for ``config/README.md``, in Markdown, from the schema."""
     lines = ["| key | meaning | unit | default | allowed |", "|---|---|---|---|---|"]
     for key, rule in keys(read_schema(schema_path)):
         default = rule.get("default")
         shown = "" if default in (None, {}) else f"`{default}`"
-        allowed = "" if rule.get("properties") else _describe(rule)
+        allowed = "" if rule.get("properties") else describe(rule)
         cells = [f"`{key}`", rule["description"].strip(), rule.get("unit", ""), shown, allowed]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from exatrkx_service.environment import is_wanted
 from exatrkx_service.options import MODEL
+
+# What only who starts a server can choose.
+OURS = ("instances", "threads")
+
+
+def server_of(option: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
+    """The section ``server`` for one entry of the section ``options``."""
+    return {**server, **option.get("server", {})}
 
 
 def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: str) -> str:
@@ -24,6 +33,8 @@ def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: s
             f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
             "node01:8000}"
         )
+    if problem := problem_of_options(server, options, "options"):
+        return problem
     for protocol, url in urls.items():
         if "://" in url or set(url) & set("@ ") or (protocol == "grpc" and ":" not in url):
             # A password may stand in it.
@@ -61,4 +72,27 @@ def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: s
             "server.model.columns: expected events.source: features, whose files have columns that "
             "can be passed on as they are"
         )
+    return ""
+
+
+def problem_of_options(server: Mapping[str, Any], options: Mapping[str, Any], key: str) -> str:
+    """What is wrong with the servers of single options, with its key; empty if nothing is.
+
+    Args:
+        server: the section ``server``.
+        options: the options.
+        key: their section.
+    """
+    launcher, urls = server["launcher"], server.get("urls", {})
+    barred = ("backend",) * (launcher != "embedded") + OURS * (launcher == "external")
+    for name, option in options.items():
+        given = option.get("server", {})
+        for choice in barred:
+            if choice in given:
+                return (
+                    f"{key}.{name}.server.{choice}: expected none, for it can't be chosen with "
+                    f"server.launcher: {launcher}"
+                )
+        if launcher == "external" and given.get("protocol", server["protocol"]) not in urls:
+            return f"server.urls.{given['protocol']}: missing key; {key}.{name} needs it"
     return ""

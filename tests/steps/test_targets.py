@@ -9,7 +9,7 @@ import pytest
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
     *("all", "events", "train", "export", "reference", "agreement", "ckf", "physics"),
-    *("aggregate", "plots", "report", "capacity", "coverage"),
+    *("aggregate", "plots", "report", "capacity", "coverage", "study_ensemble"),
 ]
 
 
@@ -27,6 +27,23 @@ def test_an_option_needs_the_measurements_of_itself_alone(checkout, config):
     plan = checkout.run("--dry-run", "S3")
     assert plan.count("Measuring S3, round") == config["measure"]["rounds"]
     assert "Measuring S1" not in plan
+
+
+def test_the_study_measures_its_own_options_alone_in_turns(checkout, config):
+    plan = checkout.run("--dry-run", "study_ensemble")
+    study = config["study_ensemble"]
+    for option in study["options"]:
+        for number in range(1, study["rounds"] + 1):
+            assert plan.count(f"Measuring {option}, round {number}\n") == 1
+    assert "Measuring S" not in plan
+
+
+def test_a_study_that_the_launcher_can_not_do_is_one_clear_error(checkout):
+    overlay = checkout.overlay("container.yaml", server={"launcher": "apptainer"})
+    plan = ("--dry-run", "study_ensemble", "--configfile", overlay)
+    output = checkout.run(*plan, fails=True)
+    assert "error: study_ensemble.options.ensemble_python.server.backend: expected none" in output
+    assert "Traceback" not in output
 
 
 def test_each_method_of_the_configuration_is_found_and_compared(checkout):
@@ -82,7 +99,7 @@ def test_single_keys_can_be_given_as_the_readme_says(checkout, root, arguments, 
 
 def test_numbers_can_be_given_in_lists_and_in_sections_of_sections(checkout):
     values = ("measure={concurrency: [1, 2], rounds: 4}", "train={epochs: {gnn: 2}}")
-    assert "round 4 of 4" in checkout.run("--dry-run", "--config", *values)
+    assert "Measuring S0, round 4" in checkout.run("--dry-run", "--config", *values)
     output = checkout.run("--dry-run", "--config", "measure={concurrency: [one]}", fails=True)
     assert "measure.concurrency[0]: found 'one', expected integer" in output
 

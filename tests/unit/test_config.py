@@ -24,7 +24,7 @@ from exatrkx_service.pipeline.labeling import CUT_KEYS
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
 # Mappings whose keys are names of the user's own.
-NAMED = ("options", "physics.methods", "server.headers")
+NAMED = ("options", "physics.methods", "server.headers", "study_ensemble.options")
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
 # Sections that the default does not have.
 OPTIONAL = ("pipeline.models.", "pipeline.geometric.", "server.model.")
@@ -295,7 +295,19 @@ def test_an_overlay_adds_an_option(config):
         ),
         ("physics.methods.m", {"findr": "a:b"}, "m.findr: unknown key; did you mean finder?"),
         ("options.S6", {}, "options.S6.serve: missing key"),
-        ("options.S6.server", [], "options.S6.server: unknown key; did you mean serve?"),
+        ("options.S6.servr", [], "options.S6.servr: unknown key; did you mean serv"),
+        ("options.S1.server", {}, "options.S1.server: found {}, expected a mapping of keys to val"),
+        ("options.S1.server", {"image": "x"}, "options.S1.server.image: unknown key; expected one"),
+        ("options.S1.server", {"protocol": "h2"}, "options.S1.server.protocol: found 'h2', expec"),
+        ("options.S1.server", {"instances": 0}, "options.S1.server.instances: found 0, expected"),
+        ("server.instances", 0, "server.instances: found 0, expected at least 1 and at most 64"),
+        ("server.instances", "x", "server.instances: found 'x', expected integer, at least 1"),
+        ("server.instances", {"gn": 2}, "server.instances.gn: unknown key; did you mean gnn?"),
+        ("server.instances", {"gnn": 0}, "server.instances.gnn: found 0, expected at least 1"),
+        ("server.instances", {}, "server.instances: found {}, expected a mapping of keys to val"),
+        ("study_ensemble.options", {}, "study_ensemble.options.ensemble: missing key"),
+        ("study_ensemble.options.S1", {"serve": []}, "options.S1: options.S1 is there as well"),
+        ("study_ensemble.options.plots", {"serve": []}, "options.plots: is a target of the work"),
         ("options.S 6", {"serve": []}, "found 'S 6', expected a name of letters, digits, - and _"),
         ("options.S6\n", {"serve": []}, "found 'S6\\n', expected a name of letters, digits, - and"),
         ("options." + 65 * "S", {"serve": []}, "expected a name of letters, digits, - and _, at m"),
@@ -314,7 +326,7 @@ def test_an_overlay_adds_an_option(config):
 )
 def test_an_error_names_the_key_and_what_was_expected(config, key, value, expected):
     changed = put(config, key, value)
-    if key == "options.S6.server":
+    if key == "options.S6.servr":
         changed["options"]["S6"]["serve"] = []
     assert expected in message(changed)
 

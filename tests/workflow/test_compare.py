@@ -7,8 +7,14 @@ import pytest
 
 from exatrkx_service.analysis.comparison import provenance_differences
 from exatrkx_service.analysis.table import read_table
+from exatrkx_service.config import load_config
 
 OPTIONS = {"S1": None, "S2": None, "S3": None, "S4": None}
+STUDY = {
+    name: None
+    for name in load_config({"options": {"S0": {"serve": []}}}, "")["study_ensemble"]["options"]
+    if name not in ("separate", "ensemble")
+} | {"other": {"serve": "ensemble", "server": {"protocol": "http", "backend": "python"}}}
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +30,7 @@ def runs(make_checkout):
             options=OPTIONS,
             measure=measure | {"block_s": block_s, "warmup_events": 2},
             coverage={"repeats": 3, "concurrency": [1, 2]},
+            study_ensemble={"concurrency": [1], "rounds": 1, "options": STUDY},
         )
         checkout.run("aggregate", *checkout.arguments, overlay)
     return checkout
@@ -92,3 +99,17 @@ def test_the_intervals_are_tested(runs):
         held = f": the interval held zero in {own.holds_zero.sum()} of 3 repeats"
         assert f"{concurrency} client{'s' * (concurrency > 1)}{held}" in output
     assert (folder / "figures" / "coverage.png").stat().st_size
+
+
+def test_options_that_differ_in_their_server_are_compared(runs):
+    runs.run("study_ensemble", *runs.arguments, "after.yaml")
+    folder = runs.folder / "results" / "after"
+    summary = read_table(folder / "study_ensemble" / "summary.csv")
+    assert summary.option.tolist() == ["ensemble", "other", "separate"]
+    assert summary.tracks_identical.all()
+    parts = read_table(folder / "study_ensemble" / "breakdown.csv").groupby("option").part.agg(set)
+    # Only Python models are handed tensors.
+    assert "hand_over" in parts["other"]
+    job = json.loads((folder / "timings" / "other" / "round1.json").read_text())["job"]
+    assert job["networks"] == "Python-based backend (server.backend: python)"
+    assert (folder / "figures" / "study_ensemble.png").stat().st_size

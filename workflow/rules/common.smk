@@ -35,6 +35,7 @@ from exatrkx_service.paths import (
     replacement,
     trained_here,
 )
+from exatrkx_service.server_settings import problem_of_options, server_of
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -111,7 +112,9 @@ ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 # The options that need other models than the one of `server.model`, each with the reason.
 LEFT_OUT = left_out(config["options"], config["server"])
 OPTIONS = [option for option in config["options"] if option not in LEFT_OUT]
-ROUNDS = list(range(1, config["measure"]["rounds"] + 1))
+# Those that `snakemake study_ensemble` compares.
+STUDY = config["study_ensemble"]
+STUDIED = list(STUDY["options"])
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
 # The model repository of this configuration: the tracked files with its settings put in, and the
@@ -185,7 +188,7 @@ wildcard_constraints:
     sample="benchmark|train",
     first=r"\d+",
     last=r"\d+",
-    option="|".join(OPTIONS),
+    option="|".join([*OPTIONS, *STUDIED]),
     round=r"\d+",
     stage="|".join(NETWORKS),
     method="|".join(PIPELINES) or "none",
@@ -381,9 +384,30 @@ def compared_builds(wildcards):
     return {"other": f"{config['speed']['against']}/config/config.yaml"}
 
 
+def study_files(kind):
+    """Of the options of the study: the files of one kind, see `timings`."""
+
+    def files(wildcards):
+        key = "study_ensemble.options"
+        if problem := problem_of_options(config["server"], STUDY["options"], key):
+            refuse(problem)
+        return [path for option in STUDIED for path in timings(option, kind)]
+
+    return files
+
+
+def plan_of(option):
+    """The section `measure` for one option."""
+    study = ("concurrency", "rounds") if option in STUDIED else ()
+    return config["measure"] | {key: STUDY[key] for key in study}
+
+
 def timings(option, kind="parquet"):
     """The raw samples of one option, one file per round; kind "json": their provenance."""
-    return [f"{RESULTS}/timings/{option}/round{number}.{kind}" for number in ROUNDS]
+    return [
+        f"{RESULTS}/timings/{option}/round{number}.{kind}"
+        for number in range(1, plan_of(option)["rounds"] + 1)
+    ]
 
 
 def left_out_files(option):
@@ -397,18 +421,21 @@ def left_out_files(option):
 
 def turn(wildcards):
     """Priority of a measurement: round by round, each round beginning with another option."""
-    number = int(wildcards.round)
-    place = (OPTIONS.index(wildcards.option) - number) % len(OPTIONS)
-    return 1 + (len(ROUNDS) - number) * len(OPTIONS) + len(OPTIONS) - 1 - place
+    options = STUDIED if wildcards.option in STUDIED else OPTIONS
+    number, rounds = int(wildcards.round), plan_of(wildcards.option)["rounds"]
+    place = (options.index(wildcards.option) - number) % len(options)
+    return 1 + (rounds - number) * len(options) + len(options) - 1 - place
 
 
 def measured_settings(option):
     """What a measurement of an option depends on of the configuration."""
+    chosen = (STUDY if option in STUDIED else config)["options"][option]
     return {
-        **{key: config[key] for key in ("pipeline", "server")},
+        "pipeline": config["pipeline"],
+        "server": server_of(chosen, config["server"]),
         # One more round leaves those that are there.
-        "measure": {k: v for k, v in config["measure"].items() if k != "rounds"},
-        "option": config["options"][option],
+        "measure": {k: v for k, v in plan_of(option).items() if k != "rounds"},
+        "option": chosen,
     }
 
 
@@ -420,10 +447,12 @@ def capacity_files(kind):
 def capacity_settings(option):
     """What the capacity of an option depends on of the configuration."""
     measure = ("clients", "warmup_events", "request_timeout_s")
+    chosen = config["options"][option]
     return {
-        **{key: config[key] for key in ("pipeline", "server", "load")},
+        **{key: config[key] for key in ("pipeline", "load")},
+        "server": server_of(chosen, config["server"]),
         "measure": {key: config["measure"][key] for key in measure},
-        "option": config["options"][option],
+        "option": chosen,
     }
 
 

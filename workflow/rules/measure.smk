@@ -62,7 +62,7 @@ rule measure:
         repository=lambda wildcards, input: os.path.commonpath(input.models),
         code=code_digest(CODE),
     message:
-        "Measuring {wildcards.option}, round {wildcards.round} of {config[measure][rounds]}"
+        "Measuring {wildcards.option}, round {wildcards.round}"
     script:
         "../scripts/measure.py"
 

@@ -77,13 +77,17 @@ def launch(
         yield _external(settings, models)
         return
     _check_work_folder(work)
+    pipeline = {**pipeline, "threads": settings.get("threads", pipeline["threads"])}
     device = devices.resolve(pipeline["device"])
     journals = work / "journals"
     journals.mkdir(parents=True)
     variables = library_variables(pipeline["threads"])
     variables |= {journal.FOLDER: str(journals)} if notes else {}
     embed = settings["launcher"] == "embedded"
-    choice = native.read_choice(model_repository) if embed else {}
+    if embed and settings["backend"] != "python":
+        choice = native.read_choice(model_repository)
+    else:
+        choice = {"backend": "python", "reason": "server.backend: python"}
     scripted: set[str] = set()  # of the models without a network, those that need no Python
     if choice.get("backend") == "native":
         scripted = set(models).intersection(scripted_models(pipeline, device))

@@ -14,6 +14,7 @@ from exatrkx_service.options import ENSEMBLE, FUSED, NULL
 from exatrkx_service.pipeline.tensors import SPECS
 from exatrkx_service.serving.guard import SHARED_MEMORY
 from exatrkx_service.serving.health import ServerError
+from exatrkx_service.serving.repository import instances_of
 
 POOL = 2**20  # what each instance takes at first, and grows by [bytes]
 WIDTH = 16  # columns of an embedding, about: it is small beside the edges
@@ -31,12 +32,14 @@ def tensor_bytes(n_space_points: int, n_edges_built: int, n_edges_filtered: int)
     }
 
 
-def needed_bytes(models: Sequence[str], instances: int, tensors: Mapping[str, int]) -> int:
+def needed_bytes(
+    models: Sequence[str], instances: int | Mapping[str, int], tensors: Mapping[str, int]
+) -> int:
     """Shared memory that the models need while each instance serves an event [bytes].
 
     Args:
         models: names of the served models, Python models all.
-        instances: of each.
+        instances: of them, see ``repository.instances_of``.
         tensors: sizes of the largest event's.
     """
     total = 0
@@ -45,13 +48,14 @@ def needed_bytes(models: Sequence[str], instances: int, tensors: Mapping[str, in
         names = (*spec.inputs, spec.output) if spec else ("space_points", "labels")
         assert spec or model in (FUSED, NULL), model
         # Pools grow by whole steps, and inputs and outputs lie in them at the same time.
-        total += POOL * (1 + -(-sum(tensors[name] for name in names) // POOL))
-    return total * instances
+        pools = 1 + -(-sum(tensors[name] for name in names) // POOL)
+        total += POOL * pools * instances_of(model, instances)
+    return total
 
 
 def check_room(
     models: Sequence[str],
-    instances: int,
+    instances: int | Mapping[str, int],
     tensors: Mapping[str, int],
     folder: Path = SHARED_MEMORY,
 ) -> None:

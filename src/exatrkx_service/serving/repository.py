@@ -60,22 +60,33 @@ def configure(config: ModelConfig, pipeline: Mapping[str, Any]) -> ModelConfig:
     return config
 
 
-def place(config: ModelConfig, *, device: str, instances: int) -> ModelConfig:
+def instances_of(model: str, instances: int | Mapping[str, int]) -> int:
+    """How many instances of a model there are to be.
+
+    Args:
+        model: its name.
+        instances: ``server.instances``: of each model; or of some, and one of the others.
+    """
+    return instances if isinstance(instances, int) else instances.get(model, 1)
+
+
+def place(config: ModelConfig, *, device: str, instances: int | Mapping[str, int]) -> ModelConfig:
     """Says where a model runs.
 
     Args:
         config: of the model; changed in place.
         device: ``cpu`` or ``cuda``, resolved.
-        instances: how many instances of the model to run.
+        instances: see ``instances_of``.
     """
     if config.HasField("ensemble_scheduling"):
         return config
     del config.instance_group[:]
+    count = instances_of(config.name, instances)
     if device == "cuda":
         # One GPU, named: without a name Triton puts that many instances on each GPU it sees.
-        config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_GPU, gpus=[0])
+        config.instance_group.add(count=count, kind=ModelInstanceGroup.KIND_GPU, gpus=[0])
     else:
-        config.instance_group.add(count=instances, kind=ModelInstanceGroup.KIND_CPU)
+        config.instance_group.add(count=count, kind=ModelInstanceGroup.KIND_CPU)
     if config.backend != "pytorch":
         config.parameters["device"].string_value = device
     return config
@@ -115,7 +126,7 @@ def prepare(
     pipeline: Mapping[str, Any],
     *,
     device: str,
-    instances: int,
+    instances: int | Mapping[str, int],
     scripted: Collection[str] = (),
 ) -> Path:
     """Makes the model repository of one server in an empty folder.
@@ -127,7 +138,7 @@ def prepare(
         destination: gets a folder per model.
         pipeline: see ``configure``.
         device: see ``place``.
-        instances: see ``place``.
+        instances: see ``instances_of``.
         scripted: models in Python that the native backend is to serve, see ``scripted``.
 
     Returns:

@@ -10,10 +10,18 @@ from exatrkx_service.analysis import figures
 from exatrkx_service.analysis.comparison import changes
 from exatrkx_service.tracking import to_tracks
 
+# The study's options, as if each were one of the default ones.
+STUDIED = {"S1": "separate_http", "S3": "separate", "S4": "ensemble", "S5": "fused"}
+
 
 def draw_tables(tables):
     """The figures of the service options."""
+    studied = [
+        table[table.option.isin(STUDIED)].replace({"option": STUDIED})
+        for table in (tables.summary, tables.parts)
+    ]
     return {
+        "study_ensemble": figures.study_ensemble(*studied),
         "comparison": figures.comparison(tables.summary, tables.parts),
         "overhead": figures.overhead(tables.parts, tables.cost),
         "latency_vs_concurrency": figures.latency_vs_concurrency(tables.summary),

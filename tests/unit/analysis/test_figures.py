@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import draw_tables
 from matplotlib.colors import to_hex
@@ -15,6 +16,40 @@ from exatrkx_service.analysis.figures.style import (
     served_label,
 )
 from exatrkx_service.analysis.timings import kept_blocks
+
+
+@pytest.fixture
+def studied(tables):
+    """Tables of a study: the ensemble, another one that costs 3 ms more, and one that failed."""
+    known = tables.summary[tables.summary.concurrency == 1].set_index("option")
+    ensemble = known.loc["S4"].to_dict() | {"cost_ms": 5.0, "cost_low_ms": 4.7, "cost_high_ms": 5.3}
+    other = ensemble | {"cost_ms": 8.0, "cost_low_ms": 7.6, "cost_high_ms": 8.4}
+    near = ensemble | {"cost_ms": 4.6, "cost_low_ms": 4.2, "cost_high_ms": 5.0}
+    failed = ensemble | dict.fromkeys(("cost_ms", "cost_low_ms", "cost_high_ms"), np.nan)
+    rows = {"ensemble": ensemble, "other": other, "near": near, "failed": failed}
+    summary = pd.DataFrame(rows).T.rename_axis("option").reset_index().infer_objects()
+    parts = tables.parts[(tables.parts.option == "S4") & (tables.parts.concurrency == 1)]
+    return summary, parts.assign(option="ensemble")
+
+
+def test_the_study_says_what_differs_from_the_ensemble(studied):
+    summary, parts = studied
+    (axes,) = figures.study_ensemble(summary, parts).axes
+    texts = {round(t.xy[1]): t for t in axes.texts}
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["near", "ensemble", "other"]
+    # sqrt(0.3^2 + 0.4^2) = 0.5: half-widths of jobs of their own, in quadrature.
+    found = {name: (texts[i].get_text(), texts[i].get_fontweight()) for i, name in enumerate(names)}
+    assert found == {
+        "near": ("-0.40 ± 0.50 ms", "normal"),
+        "ensemble": ("+5.00 ms", "normal"),
+        "other": ("+3.00 ± 0.50 ms", "bold"),
+    }
+    bars = [bar for bar in axes.patches if round(bar.get_y() + bar.get_height() / 2) == 1]
+    overhead_ms = parts.mean_ms[is_overhead(parts)].sum()
+    assert max(bar.get_x() + bar.get_width() for bar in bars) >= overhead_ms > 0
+    without = summary[summary.option != "ensemble"]
+    assert "ensemble has no valid samples" in text_of(figures.study_ensemble(without, parts))
 
 
 def text_of(figure):

@@ -16,7 +16,7 @@ from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client, RemoteStep
 from exatrkx_service.compiled import NotCompiled
 from exatrkx_service.identity import with_networks
-from exatrkx_service.measure.statistics import read_counts
+from exatrkx_service.measure.statistics import describe_models, read_counts
 from exatrkx_service.measure.trace import read_trace
 from exatrkx_service.models.export import WEIGHTS, export_all, read_check_events
 from exatrkx_service.options import ENSEMBLE, FUSED, NETWORKS, STAGES, Option
@@ -76,7 +76,7 @@ def test_answers_are_those_of_the_client_to_the_bit(compiled, settings, config, 
                 np.testing.assert_array_equal(found, answers[output])
         client.close()
 
-    settings["instances"] = 2
+    settings |= {"instances": dict.fromkeys(NETWORKS, 2), "threads": 2}
     arguments = (compiled, NETWORKS, tmp_path / "w", settings, config["pipeline"])
     with launch(*arguments) as server:
         assert server.native == NETWORKS and server.networks.startswith("native backend, of torch")
@@ -88,6 +88,8 @@ def test_answers_are_those_of_the_client_to_the_bit(compiled, settings, config, 
             for job in jobs:
                 job.result()
         counts = read_counts(server, NETWORKS)
+        for model in describe_models(server, NETWORKS).values():
+            assert (model["instances"], model["threads"]) == (2, 2)
         # What is unloaded and loaded again answers as before.
         with grpcclient.InferenceServerClient(server.grpc_url) as control:
             for stage in NETWORKS:

@@ -74,6 +74,15 @@ def test_prepare_puts_the_settings_in(root, config, tmp_path):
         assert (path.parent / "1").resolve() == exported / model.name / "1"
 
 
+def test_some_models_have_more_instances(root, config, tmp_path):
+    instances = {"gnn": 3, FUSED: 2}
+    where = (root / "model_repo", tmp_path / "served", config["pipeline"])
+    prepare(*where, device="cpu", instances=instances)
+    for path in (tmp_path / "served").glob("*/config.pbtxt"):
+        for group in (model := read_config(path)).instance_group:
+            assert group.count == instances.get(model.name, 1), model.name
+
+
 def test_a_broken_configuration_is_named_with_its_line(tmp_path):
     (tmp_path / "m").mkdir()
     path = tmp_path / "m" / "config.pbtxt"

@@ -18,6 +18,7 @@ from exatrkx_service.analysis.figures.scaling import (
     throughput_vs_concurrency,
     time_vs_space_points,
 )
+from exatrkx_service.analysis.figures.study import study_ensemble
 from exatrkx_service.analysis.figures.style import name_cells, save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
 from exatrkx_service.analysis.figures.tracking import (
@@ -45,6 +46,7 @@ __all__ = [
     "overhead",
     "resources",
     "save_figure",
+    "study_ensemble",
     "throughput_vs_concurrency",
     "time_vs_space_points",
 ]
