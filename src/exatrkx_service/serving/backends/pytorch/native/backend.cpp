@@ -21,7 +21,6 @@
 #include <exception>
 #include <fstream>
 #include <memory>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -212,8 +211,7 @@ class Model {
   }
 
   // The network on a device, for one instance.
-  torch::jit::Module network(const c10::Device& device) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  torch::jit::Module network(const c10::Device& device) const {
     auto loaded = load(device);
     loaded.eval();
     place_constants(loaded, device);
@@ -255,7 +253,6 @@ class Model {
   }
 
   std::string name_, path_;
-  std::mutex mutex_;
 };
 
 // An instance of a model: runs in a thread of its own.
