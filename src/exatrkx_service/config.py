@@ -17,8 +17,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from exatrkx_service.config_words import describe, explain
-from exatrkx_service.options import STAGES, natural_key
-from exatrkx_service.server_settings import problem_of_server
+from exatrkx_service.options import STAGES, is_onnx, natural_key
+from exatrkx_service.server_settings import problem_of_onnx, problem_of_server
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -196,6 +196,12 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             )
         if filled["pipeline"]["kernels"] == "auto":
             filled["pipeline"]["kernels"] = "torch"
+    in_onnx = [s for s, model in filled["pipeline"].get("models", {}).items() if is_onnx(model)]
+    if in_onnx:
+        options = filled["options"] | filled["study_ensemble"]["options"]
+        if problem := problem_of_onnx(server, options, f"pipeline.models.{in_onnx[0]}.file"):
+            raise ConfigError(f"{source}: {problem}")
+        server["backend"] = "python"
     study = filled["study_ensemble"]["options"]
     for key, options in {"options": filled["options"], "study_ensemble.options": study}.items():
         if taken := [name for name in options if name in TARGETS]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from exatrkx_service.compiled import kernel_library as find_kernels
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import NETWORKS, is_onnx
 from exatrkx_service.paths import finder_files, network_file, replacement, weights_file
 
 # Parts of this package, as ``code_digest`` takes them. What makes the events:
@@ -49,10 +49,11 @@ EXPORT_CODE = (
         f"models/{name}"
         for name in (
             *("export.py", "foreign.py", "fused.py", "geometric.py", "networks.py"),
-            *("features.py", "weights.py"),
+            *("features.py", "network_file.py", "onnx_network.py", "torch_export.py"),
+            "weights.py",
         )
     ),
-    *("compiled.py", "pipeline/kernels"),
+    *("compiled.py", "pipeline/kernels", "pipeline/onnx_operator.py"),
 )
 # What decides how a stage is run and timed, and what it finds:
 CODE = (
@@ -179,6 +180,8 @@ def network_identity(
         identity["filter_cut"] = repr(float(filter_cut))
     if model is not None:
         identity["model"] = json.dumps({k: v for k, v in model.items() if k != "file"})
+        if is_onnx(model):
+            identity["runtime"] = "onnxruntime"
     elif kernel_library:
         identity["kernels"] = Path(kernel_library).parent.name
     return identity

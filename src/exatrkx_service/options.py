@@ -139,3 +139,8 @@ def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str,
             needed = ", ".join(Option.from_config(name, entry).models)
             found[name] = f"needs {needed}; the server is measured with {server['model']['name']}"
     return found
+
+
+def is_onnx(model: Mapping[str, Any] | None) -> bool:
+    """Whether a network, an entry of ``pipeline.models``, is in ONNX; it needs Python."""
+    return str((model or {}).get("file", "")).endswith(".onnx")

@@ -153,7 +153,8 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
             continue
         if stage in models:
             raise ConfigError(
-                f"{key}.models.{stage}.file: {path}: no such file; expected one of TorchScript"
+                f"{key}.models.{stage}.file: {path}: no such file; expected one of TorchScript, "
+                "torch.export (.pt2) or ONNX (.onnx)"
             )
         if folder != trained:
             raise ConfigError(

@@ -96,3 +96,25 @@ def problem_of_options(server: Mapping[str, Any], options: Mapping[str, Any], ke
         if launcher == "external" and given.get("protocol", server["protocol"]) not in urls:
             return f"server.urls.{given['protocol']}: missing key; {key}.{name} needs it"
     return ""
+
+
+def problem_of_onnx(server: Mapping[str, Any], options: Mapping[str, Any], key: str) -> str:
+    """What keeps a network in ONNX from being served: ONNX Runtime is called from Python.
+
+    Args:
+        server: the section ``server``.
+        options: all options, those of studies as well.
+        key: of the network's file.
+    """
+    if server["launcher"] not in ("embedded", "external"):
+        return (
+            f"{key}: ONNX: the LibTorch of server.launcher: {server['launcher']} can't run it; "
+            "expected server.launcher: embedded, or TorchScript"
+        )
+    chosen = {"server.backend": server["backend"]}
+    for name, option in options.items():
+        chosen[f"options.{name}.server.backend"] = option.get("server", {}).get("backend")
+    for where, backend in chosen.items():
+        if backend == "native":
+            return f"{where}: native can't run the ONNX of {key}; expected auto or python"
+    return ""

@@ -569,3 +569,21 @@ def test_who_knows_our_operators(config):
     assert kernels("compiled", **EXTERNAL) == "compiled"  # such as one that `snakemake serve` runs
     with pytest.raises(ConfigError, match=r"pipeline\.kernels: compiled: the torch of server\.lau"):
         kernels("compiled", launcher="apptainer")
+
+
+def test_what_serves_onnx(config):
+    def backend(wanted="auto", file="gnn.onnx", **server):
+        changed = put(config | {"server": server | {"backend": wanted}}, "pipeline.models", {})
+        changed = put(changed, "pipeline.models.gnn", {"file": file})
+        return load_config(changed, "mine")["server"]["backend"]
+
+    assert backend() == backend(**EXTERNAL) == "python"  # such as one that `snakemake serve` runs
+    assert backend(file="gnn.pt2") == "auto" and backend("native", "gnn.pt") == "native"
+    with pytest.raises(
+        ConfigError, match=r"server\.backend: native can't run the ONNX of pipeline\.m"
+    ):
+        backend("native")
+    with pytest.raises(
+        ConfigError, match=r"pipeline\.models\.gnn\.file: ONNX: the LibTorch of server"
+    ):
+        backend(launcher="shifter")

@@ -104,8 +104,10 @@ def test_networks_of_others_are_there(checkout, config):
         ("physics.methods.new", {"physics": {"methods": {"new": {"models": models}}}}),
     ):
         text = message(checkout, load_config(config, "mine"), **changes)
-        expected = f"{key}.models.gnn.file: theirs.pt: no such file; expected one of TorchScript"
-        assert text == expected
+        assert text == (
+            f"{key}.models.gnn.file: theirs.pt: no such file; expected one of TorchScript, "
+            "torch.export (.pt2) or ONNX (.onnx)"
+        )
     (checkout / "theirs.pt").touch()
     (checkout / "two").mkdir()
     for name in ("embedding", "filtering"):

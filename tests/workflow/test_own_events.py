@@ -5,6 +5,7 @@ import json
 import math
 import re
 import shlex
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.export import Dim
 
 from exatrkx_service.events.files import event_file
 from exatrkx_service.events.reader import read_event
@@ -21,6 +23,7 @@ N_EVENTS = 5
 SCALES = np.array([1000, np.pi, 1000])
 QUICK = {"concurrency": [1], "min_blocks": 2, "block_s": 0.1, "max_seconds": 0.3}
 SMOKE = ("--configfile", "config/smoke.yaml")
+OPTIONS = [f"S{i}" for i in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +54,38 @@ def given(source, folder, **others):
 class Straight(nn.Module):
     """A GNN as others save it on a GPU: points in a similar direction belong together."""
 
+    device: Final[str] = "cuda:0"
+
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         r, phi, z = x[:, 0], x[:, 1] * math.pi, x[:, 2]
         direction = torch.stack([torch.cos(phi), torch.sin(phi), torch.asinh(z / r)], dim=1)
         apart = (direction[edge_index[0]] - direction[edge_index[1]]).abs().sum(1, keepdim=True)
-        return torch.full([1], 8.0, device=torch.device("cuda:0")) - 100 * apart
+        return torch.full([1], 8.0, device=torch.device(self.device)) - 100 * apart
+
+
+class OnCPU(Straight):
+    device = "cpu"
+
+
+def save_straight(file):
+    """The same GNN as torch.export or torch.onnx writes it."""
+    network, example = OnCPU().eval(), (torch.rand(9, 3), torch.zeros((2, 20), dtype=torch.int64))
+    free = ({0: Dim("N")}, {1: Dim("E")})
+    if file.suffix == ".pt2":
+        torch.export.save(torch.export.export(network, example, dynamic_shapes=free), file)
+    else:
+        settings = {"dynamo": True, "external_data": False, "verbose": False}
+        torch.onnx.export(network, example, file, dynamic_shapes=free, **settings)
+
+
+def labels(table):
+    return set(pd.read_parquet(table).labels_sha256.dropna()) - {""}
 
 
 @pytest.fixture(scope="module")
 def features(copy_of_smoke, events, tmp_path_factory):
-    """A run on files with numbers alone, geometric cuts and somebody's GNN, with the options at the
-    two ends: nothing of it was trained here."""
+    """A run on files with numbers alone, geometric cuts and somebody's GNN, with all options:
+    nothing of it was trained here."""
     folder = tmp_path_factory.mktemp("features")
     for event in events:
         name = folder / f"event{event.event_id}.csv"
@@ -74,15 +98,8 @@ def features(copy_of_smoke, events, tmp_path_factory):
         "radius": 1,
     }
     models = checkout.overlay("theirs.yaml", pipeline=pipeline)
-    options = {f"S{i}": None for i in (1, 2, 3, 4)}
     overlay = checkout.overlay("quick.yaml", measure=QUICK)
-    checkout.given = (
-        *SMOKE,
-        overlay,
-        models,
-        *given("features", folder),
-        f"options={json.dumps(options)}",
-    )
+    checkout.given = (*SMOKE, overlay, models, *given("features", folder))
     checkout.output = checkout.run(*checkout.given)
     checkout.results, checkout.folder_of_events = checkout.folder / "results" / "features", folder
     return checkout
@@ -90,7 +107,7 @@ def features(copy_of_smoke, events, tmp_path_factory):
 
 def test_files_with_numbers_alone_are_measured(features, events):
     summary = pd.read_csv(features.results / "summary.csv")
-    assert summary.option.tolist() == ["S0", "S5"]
+    assert summary.option.tolist() == OPTIONS
     assert (summary.n_failed == 0).all()
     for option in summary.option:
         # Of the samples: the summary leaves out what was measured while others used the machine.
@@ -113,11 +130,30 @@ def test_the_gnn_of_others_is_what_was_served(features):
     assert json.loads(gnn["model"])["output"] == "logit"
     assert json.loads(networks["filtering"]["model"])["z0_max"] == 2000
     assert "weights_sha256" not in networks["embedding"]
-    labels = [
-        set(pd.read_parquet(features.results / name).labels_sha256.dropna()) - {""}
-        for name in ("reference.parquet", "timings/S5/round1.parquet")
-    ]
-    assert labels[0] == labels[1] and len(labels[0]) == N_EVENTS
+    expected = labels(features.results / "reference.parquet")
+    assert len(expected) == N_EVENTS
+    for option in OPTIONS:
+        assert labels(features.results / "timings" / option / "round1.parquet") == expected
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pt2"])
+def test_the_same_gnn_in_another_format_finds_the_same_tracks(features, ending):
+    """ONNX Runtime computes in Python models of the server; torch.export becomes TorchScript."""
+    save_straight(features.folder / f"theirs{ending}")
+    overlay = features.overlay(
+        "other.yaml", pipeline={"models": {"gnn": {"file": f"theirs{ending}"}}}
+    )
+    results = f"results/theirs{ending}"
+    arguments = list(features.given)
+    arguments.insert(arguments.index("--config"), overlay)
+    arguments[arguments.index("results=results/features")] = f"results={results}"
+    options = ("S1", "S5") if ending == ".onnx" else ("S4",)
+    features.run(*(f"{results}/timings/{o}/round1.parquet" for o in options), *arguments)
+    expected = labels(features.results / "reference.parquet")
+    for option in options:
+        assert labels(features.folder / results / "timings" / option / "round1.parquet") == expected
+    choice = json.loads((features.folder / results / "model_repo" / "backend.json").read_text())
+    assert ending == ".pt2" or choice["backend"] == "python"
 
 
 def test_the_sample_is_described(features, events):

@@ -84,7 +84,7 @@ def export(
 
     Args:
         stage: ``embedding``, ``filtering`` or ``gnn``.
-        weights_path: the weights (safetensors), or somebody else's TorchScript; None for geometric
+        weights_path: the weights (safetensors), or somebody else's network; None for geometric
             cuts.
         destination: the TorchScript file; complete or not there.
         filter_cut: score below which the filter drops an edge; for ``filtering`` alone. It lies in
@@ -103,9 +103,9 @@ def export(
     if weights_path is None:
         network = geometric.build(stage, model, filter_cut)
     elif model is not None:
-        largest = max(read_check_events(), key=len)
-        example = _inputs(stage, largest)
-        network = foreign.wrap(stage, Path(weights_path), model, example, filter_cut)
+        largest_first = sorted(read_check_events(), key=len, reverse=True)
+        examples = [_inputs(stage, points) for points in largest_first]
+        network = foreign.wrap(stage, Path(weights_path), model, examples, filter_cut)
     else:
         network = load_network(weights_path, stage)
         # Those trained on events from elsewhere may be of any detector.
@@ -122,8 +122,9 @@ def export(
     try:
         digest = None if weights_path is None else file_sha256(weights_path)
         identity = network_identity(stage, digest, filter_cut, model, kernel_library)
+        # Folding layers into one, as batch normalisation, would change the last bits of others'.
         torch.jit.save(
-            torch.jit.freeze(torch.jit.script(network)),
+            torch.jit.freeze(torch.jit.script(network), optimize_numerics=model is None),
             temporary,
             _extra_files={IDENTITY: json.dumps(identity)},
         )

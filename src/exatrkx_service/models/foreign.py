@@ -1,13 +1,13 @@
-"""Networks that others trained and saved as TorchScript, wrapped to the interface of ours.
+"""Networks that others trained and saved, wrapped to the interface of ours.
 
-A file of TorchScript is a program: whoever made it says what it does, here, in the client of S0 and
-in the server. It is loaded only where the configuration names it.
+Such a file is a program: whoever made it says what it does, here, in the client of S0 and in the
+server. It is loaded only where the configuration names it. The end of its name says what it is:
+``.pt2`` a file of ``torch.export.save``, ``.onnx`` ONNX, and any other TorchScript.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from exatrkx_service.models.features import NODE_FEATURES, node_features, orient_edges
+from exatrkx_service.models.network_file import (
+    ModelError,
+    check_inputs,
+    check_pointer,
+    reason,
+)
 from exatrkx_service.pipeline.device import place_constants
 
 # Columns that a network can ask for.
 FEATURES = ("phi", *NODE_FEATURES)
-_LFS = b"version https://git-lfs"
+_OTHERS = (".pt2", ".onnx")  # ends of names of files that are no TorchScript
 _N_INPUTS = {"embedding": 1, "filtering": 2, "gnn": 2}
-
-
-class ModelError(ValueError):
-    """A file that is no network of this kind; the message names it and says what was expected."""
 
 
 class ScaledFeatures(nn.Module):
@@ -112,7 +114,7 @@ def wrap(
     stage: str,
     path: Path,
     model: Mapping[str, Any],
-    example: Sequence[Tensor],
+    examples: Sequence[Sequence[Tensor]],
     filter_cut: float | None = None,
 ) -> nn.Module:
     """The network in a file, with the interface of ours.
@@ -122,25 +124,21 @@ def wrap(
         path: the file.
         model: ``features``, ``scales`` and, but for the embedding, ``output``: see the schema of
             the configuration, ``pipeline.models``.
-        example: inputs of the stage, with one space point and one edge at least.
+        examples: inputs of the stage for several events; the first one has one space point and one
+            edge at least.
         filter_cut: of the filter.
 
     Raises:
-        ModelError: it is no TorchScript, takes or gives something else, or does not run here.
+        ModelError: it is no network, takes or gives something else, or does not run here.
     """
-    script = _load(path)
     features = ScaledFeatures(model["features"], model["scales"])
-    _check_signature(path, script, _N_INPUTS[stage])
-    space_points, *edges = example
-    inputs = [features(space_points), *edges]
-    try:
-        answer = script(*inputs)
-    except (RuntimeError, NotImplementedError) as error:
-        shapes = " and ".join(f"{tuple(i.shape)} {str(i.dtype)[6:]}" for i in inputs)
-        raise ModelError(
-            f"{path}: does not run on {shapes}: {_reason(error)}; expected a network on the "
-            f"features {', '.join(model['features'])} that runs on the CPU as well"
-        ) from None
+    space_points, *edges = examples[0]
+    if path.suffix in _OTHERS:
+        script = _read(stage, path, features, examples)
+    else:
+        script = _load(path)
+        _check_signature(path, script, _N_INPUTS[stage])
+    answer = _run(path, script, features, examples[0])
     _check_answer(stage, path, answer, len(space_points), edges)
     if stage == "embedding":
         return ForeignEmbedding(script, features, answer.size(1)).eval()
@@ -156,19 +154,64 @@ def wrap(
     return ForeignGNN(scores).eval()
 
 
+def _run(
+    path: Path, network: Callable, features: ScaledFeatures, example: Sequence[Tensor]
+) -> Tensor:
+    """The answer of a network to a stage's inputs."""
+    inputs = [features(example[0]), *example[1:]]
+    try:
+        return network(*inputs)
+    except (RuntimeError, NotImplementedError, AssertionError, IndexError) as error:
+        shapes = " and ".join(f"{tuple(i.shape)} {str(i.dtype)[6:]}" for i in inputs)
+        raise ModelError(
+            f"{path}: does not run on {shapes}: {reason(error)}; expected a network on "
+            f"{features.scales.numel()} features that runs on the CPU as well"
+        ) from None
+
+
+def _read(
+    stage: str, path: Path, features: ScaledFeatures, examples: Sequence[Sequence[Tensor]]
+) -> nn.Module:
+    """A network of another format as TorchScript, which gives what its own library gives."""
+    try:
+        check_pointer(path)
+    except OSError as error:
+        raise ModelError(f"{path}: can't be read: {error.strerror}") from None
+    # Imported here, for the one takes a second.
+    if path.suffix == ".pt2":
+        from exatrkx_service.models.torch_export import read
+    else:
+        from exatrkx_service.models.onnx_network import read
+    network = read(path)
+    check_inputs(path, network.inputs, features.scales.numel(), _N_INPUTS[stage])
+    points, *edges = examples[0]
+    few = [
+        (points[:n], *(torch.stack([torch.arange(n - 1), torch.arange(1, n)]) for _ in edges))
+        for n in (3, 2, 1)
+        if n > 1 or not edges  # without edges it is not asked
+    ]
+    for example in (*examples, *few):
+        expected = _run(path, network.run, features, example)
+        _check_answer(stage, path, expected, len(example[0]), example[1:])
+        if not torch.equal(_run(path, network.module, features, example), expected):
+            counts = f"{len(example[0])} space points"
+            counts += f" and {example[1].size(1)} edges" if edges else ""
+            raise ModelError(
+                f"{path}: gives something else as TorchScript, with {counts}, expected the same"
+            )
+    return network.module
+
+
 def _load(path: Path) -> torch.jit.ScriptModule:
     try:
-        with path.open("rb") as file:
-            is_pointer = file.read(len(_LFS)) == _LFS
-        if is_pointer:
-            raise ModelError(f"{path}: a pointer of Git LFS; `git lfs pull` fetches the file")
+        check_pointer(path)
         script = torch.jit.load(str(path), map_location="cpu").eval()
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
-            f"{path}: expected TorchScript, as torch.jit.save writes it; weights alone, pickles, "
-            f"torch.export and ONNX are not read: {_reason(error)}"
+            f"{path}: expected TorchScript, as torch.jit.save writes it, or a name that ends in "
+            f"{' or '.join(_OTHERS)}; weights alone and pickles are not read: {reason(error)}"
         ) from None
     place_constants(script, "cpu")
     return script
@@ -203,11 +246,3 @@ def _check_answer(
         raise ModelError(f"{path}: gives {found} {str(answer.dtype)[6:]}, expected {expected}")
     if not torch.isfinite(answer).all():
         raise ModelError(f"{path}: gives numbers that are not finite, expected finite ones")
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, in one line: PyTorch's messages go on with where, and with advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    found = next((line for line in lines if re.match(r"\w*Error: ", line)), None)
-    text = found or next(iter(lines), type(error).__name__)
-    return text.partition(". ")[0]

@@ -50,6 +50,10 @@ def load_scripted(
     check_network(path, identity)
     if kernel_library:
         kernels.load(kernel_library)
+    if "runtime" in identity:
+        from exatrkx_service.pipeline import onnx_operator
+
+        onnx_operator.register()
     try:
         module = torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:

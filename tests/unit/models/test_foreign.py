@@ -77,6 +77,15 @@ def test_the_gnn_of_others_gives_their_scores(points, tmp_path, flat, traced):
     assert run(inputs[0], inputs[1][:, :0]).shape == (0,)
 
 
+def test_batch_normalisation_stays_what_it_is(points, tmp_path):
+    network = Edges()
+    network.body.insert(1, nn.BatchNorm1d(16))
+    file, inputs = save(tmp_path / "b.pt", network), _inputs("gnn", points)
+    expected = torch.sigmoid(network(scaled(points), inputs[1])).flatten()
+    found = exported("gnn", file, EDGES)(*inputs)
+    np.testing.assert_array_equal(found.numpy(), expected.detach().numpy())
+
+
 def test_scores_stay_what_they_are(points, tmp_path):
     network, inputs = Scores(), _inputs("gnn", points)
     run = exported("gnn", save(tmp_path / "s.pt", network), EDGES | {"output": "score"})
@@ -193,7 +202,7 @@ def pickled(path):
         (lambda path: path.write_bytes(b""), "expected TorchScript"),
         (lambda path: path.mkdir(), "expected TorchScript, .*: .*Is a directory"),
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), "a pointer"),
-        (pickled, "expected TorchScript, as torch.jit.save writes it; weights alone, pickles"),
+        (pickled, "expected TorchScript, as torch.jit.save writes it, or a name that ends in .pt2"),
     ],
 )
 def test_files_that_are_no_networks_are_named(tmp_path, write, message):
