@@ -10,8 +10,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from exatrkx_service.analysis.cells import comparable
 from exatrkx_service.analysis.physics import tracking_performance
+from exatrkx_service.analysis.table import read_summary
+from exatrkx_service.analysis.timings import read_blocks, read_timings, total_rows
 from exatrkx_service.options import STAGES
 from exatrkx_service.serving.native import read_choice
 
@@ -87,11 +91,22 @@ def test_every_stage_is_booked_where_its_option_runs_it(samples, config):
 
 
 def test_the_tables_agree(results):
-    summary = pd.read_csv(results / "summary.csv").set_index(["option", "concurrency"])
-    breakdown = pd.read_csv(results / "breakdown.csv").groupby(["option", "concurrency"])
-    # The one adds up plain means, the other trims the blocks'.
-    np.testing.assert_allclose(breakdown.mean_ms.sum()[summary.index], summary.mean_ms, rtol=0.3)
-    np.testing.assert_allclose(breakdown.share.sum(), 1, rtol=0.01)
+    cell = ["option", "concurrency"]
+    summary = read_summary(results / "summary.csv")
+    breakdown = pd.read_csv(results / "breakdown.csv").groupby(cell)
+    samples = read_timings(results.glob("timings/S?/round1.parquet"))
+    blocks = read_blocks(results.glob("timings/S?/round1.blocks.parquet"))
+    config = yaml.safe_load((results.parents[1] / SMOKE[1]).read_text())
+    min_blocks = config["measure"]["min_blocks"]
+    # The one adds up the samples' parts, the other trims the means of the same blocks.
+    shown = total_rows(comparable(samples, blocks, summary, min_blocks))
+    means = shown.groupby(cell).duration_ns.mean() / 1e6
+    np.testing.assert_allclose(breakdown.mean_ms.sum()[means.index], means)
+    np.testing.assert_allclose(breakdown.share.sum(), 1)
+    of_blocks = shown.groupby([*cell, "block"]).duration_ns.mean().div(1e6).groupby(cell)
+    trimmed = summary.set_index(cell).mean_ms
+    assert (of_blocks.min()[trimmed.index] <= trimmed).all()
+    assert (trimmed <= of_blocks.max()[trimmed.index]).all()
 
 
 def test_the_tracks_are_tracks(results):
