@@ -42,7 +42,10 @@ IMPORT_CODE = tuple(
     )
 )
 # What is compiled:
-LIBRARY_CODE = ("compiled.py", "pipeline/kernels", "serving/native.py", "serving/backends")
+LIBRARY_CODE = (
+    *("compiled.py", "pipeline/kernels", "serving/native.py", "serving/backends"),
+    "serving/traces",
+)
 # What makes an exported network of weights:
 EXPORT_CODE = (
     *(

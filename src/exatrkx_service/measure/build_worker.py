@@ -26,6 +26,11 @@ def _prepare(root, options, work, stack):
     pipeline = config["pipeline"]
     from exatrkx_service.pipeline import device
 
+    # All options of a build share one server.
+    if own := [name for name in options if "server" in config["options"].get(name, {})]:
+        raise ValueError(
+            f"speed.options: {own[0]} has a server of its own; expected another option"
+        )
     device.settle(pipeline["threads"])  # before torch is imported
     repository = work / "repository"
     ignore = shutil.ignore_patterns("model.pt", "__pycache__")

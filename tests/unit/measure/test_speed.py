@@ -98,6 +98,14 @@ def test_a_build_that_can_not_be_run_is_named(root, tmp_path):
         speed._build(tmp_path, ["S0"]),
     ):
         pass
+    (tmp_path / "config/config.yaml").write_text(
+        "options: {S0: {serve: []}, S5: {serve: fused, server: {instances: 2}}}"
+    )
+    with (
+        pytest.raises(BuildError, match=r"ValueError: speed.options: S5 has a server of its own"),
+        speed._build(tmp_path, ["S0", "S5"]),
+    ):
+        pass
 
 
 def test_a_build_answers_with_its_tracks_and_ends(root):
