@@ -10,7 +10,7 @@ from exatrkx_service.client.remote import Client, RemoteStep
 from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
 from exatrkx_service.pipeline.pipeline import LocalStep, Pipeline
 from exatrkx_service.pipeline.stages import make_stage
-from exatrkx_service.pipeline.tensors import SPECS
+from exatrkx_service.pipeline.tensors import SPECS, WHOLE_SPEC, StageSpec
 
 
 class Placement:
@@ -46,9 +46,9 @@ class Placement:
             client: its connection; None where the option needs no server.
         """
         if self.option.mode == "ensemble":
-            return Pipeline([RemoteStep(client, "ensemble", ENSEMBLE, ("space_points",), "labels")])
+            return Pipeline([_remote(client, "ensemble", ENSEMBLE, WHOLE_SPEC)])
         if self.option.mode == "fused":
-            return Pipeline([RemoteStep(client, "pipeline", FUSED, ("space_points",), "labels")])
+            return Pipeline([_remote(client, "pipeline", FUSED, WHOLE_SPEC)])
         if self.option.model:
             # It imports torch, which must wait until the process is settled.
             from exatrkx_service.client.their_step import ModelStep
@@ -59,4 +59,8 @@ class Placement:
     def _step(self, stage: str, client: Client | None) -> LocalStep | RemoteStep:
         if stage in self.local:
             return LocalStep(stage, self.local[stage])
-        return RemoteStep(client, stage, stage, SPECS[stage].inputs, SPECS[stage].output)
+        return _remote(client, stage, stage, SPECS[stage])
+
+
+def _remote(client: Client | None, name: str, model: str, spec: StageSpec) -> RemoteStep:
+    return RemoteStep(client, name, model, spec.inputs, spec.output, spec.optional)

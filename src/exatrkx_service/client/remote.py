@@ -87,16 +87,24 @@ class RemoteStep:
         model: name of the Triton model.
         inputs: names of the tensors it takes.
         output: name of the tensor it gives.
+        optional: names of tensors that it takes besides, where there are any.
     """
 
     def __init__(
-        self, client: Client, name: str, model: str, inputs: tuple[str, ...], output: str
+        self,
+        client: Client,
+        name: str,
+        model: str,
+        inputs: tuple[str, ...],
+        output: str,
+        optional: tuple[str, ...] = (),
     ) -> None:
         self.client = client
         self.name = name
         self.model = model
         self.inputs = inputs
         self.output = output
+        self.optional = optional
 
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
         """Runs the step.
@@ -107,7 +115,8 @@ class RemoteStep:
         transport = self.client.transport
         inputs = {
             name: np.ascontiguousarray(to_numpy(tensors[name]), dtype=DTYPES[name])
-            for name in self.inputs
+            for name in (*self.inputs, *self.optional)
+            if name in tensors or name in self.inputs
         }
         message = transport.encode(self.model, inputs, self.output, f"{request_id}/{self.name}")
         watch.lap(self.name, "serialise")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,33 @@ class PointsWithColumns:
     def __len__(self) -> int:
         """Number of space points."""
         return len(self.space_points)
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """Several events as one: their space points one after the other.
+
+    Attributes:
+        space_points: float32 (N, 3), as of ``Event``.
+        event_sizes: int64 (B,), the number of space points of each event.
+    """
+
+    space_points: np.ndarray
+    event_sizes: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of space points of all events."""
+        return len(self.space_points)
+
+    @classmethod
+    def of(cls, events: Sequence[np.ndarray]) -> EventBatch:
+        """The events whose space points these are, one at least."""
+        sizes = np.array([len(event) for event in events], dtype=np.int64)
+        return cls(np.ascontiguousarray(np.concatenate(events)), sizes)
+
+    def events(self) -> list[np.ndarray]:
+        """The space points of each event."""
+        return np.split(self.space_points, np.cumsum(self.event_sizes)[:-1])
 
 
 def cylindrical(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

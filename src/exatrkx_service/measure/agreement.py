@@ -29,17 +29,16 @@ from exatrkx_service.measure.warmup import pick_events, sweep_until_warm
 from exatrkx_service.options import ENSEMBLE, FUSED, NULL, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import local_pipeline
-from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS, StageSpec, to_numpy
+from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS, WHOLE_SPEC, to_numpy
 from exatrkx_service.serving.health import ServerError
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.server import Server
 
-WHOLE = StageSpec(("space_points",), "labels")
 MODELS = {
     "embedding": SPECS["embedding"],
     "gnn": SPECS["gnn"],
-    ENSEMBLE: WHOLE,
-    FUSED: WHOLE,
+    ENSEMBLE: WHOLE_SPEC,
+    FUSED: WHOLE_SPEC,
     NULL: NULL_SPEC,
 }
 QUANTITIES = {"p50": "p50_ms", "p95": "p95_ms", "rate": "rate_evt_s"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import faiss
@@ -41,20 +42,51 @@ def build_edges(
     return np.stack(np.divmod(key, n))
 
 
-def compiled_build_edges(embedding: Any, radius: float, k_max: int) -> Any:
+def edges_of_events(
+    build: Callable[[np.ndarray], np.ndarray], embedding: np.ndarray, event_sizes: np.ndarray
+) -> np.ndarray:
+    """Builds the edges of several events: none joins points of two.
+
+    Args:
+        build: gives the edges of one event, see ``build_edges``.
+        embedding: float32 (N, D), the events one after the other.
+        event_sizes: int64 (B,), the number of points of each.
+
+    Returns:
+        int64 (2, E): as of one event, with the points' places in ``embedding``.
+
+    Raises:
+        ValueError: the sizes are not those of the events.
+    """
+    if (event_sizes < 0).any() or event_sizes.sum() != len(embedding):
+        raise ValueError(
+            f"event_sizes: expected numbers that add up to the {len(embedding)} space points"
+        )
+    starts = np.cumsum(event_sizes) - event_sizes
+    edges = [
+        build(embedding[start : start + size]) + start
+        for start, size in zip(starts, event_sizes, strict=True)
+    ]
+    return np.concatenate([np.empty((2, 0), np.int64), *edges], axis=1)
+
+
+def compiled_build_edges(
+    embedding: Any, radius: float, k_max: int, event_sizes: Any = None
+) -> Any:
     """As ``build_edges`` on a CPU, by the operator of ``pipeline/kernels``, which must be loaded.
 
     Args:
         embedding: float32 tensor (N, D).
         radius: as there.
         k_max: as there; of neighbours that are equally far the ones with the smaller index count.
+        event_sizes: int64 tensor (B,) if there are several events, as in ``edges_of_events``.
 
     Returns:
         int64 tensor (2, E).
     """
     import torch
 
-    return torch.ops.exatrkx.build_edges(embedding, radius, k_max)
+    return torch.ops.exatrkx.build_edges(embedding, radius, k_max, event_sizes)
 
 
 def _range_search(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from exatrkx_service.events.event import PointsWithColumns
+from exatrkx_service.events.event import EventBatch, PointsWithColumns
 from exatrkx_service.options import STAGES
 from exatrkx_service.pipeline.stages import make_stage
 from exatrkx_service.pipeline.stopwatch import Stopwatch
@@ -32,7 +32,7 @@ class LocalStep:
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
         """Runs the stage; its time is the part ``compute``."""
         spec = SPECS[self.stage]
-        tensors[spec.output] = self.function(*(tensors[name] for name in spec.inputs))
+        tensors[spec.output] = self.function(*(tensors[name] for name in spec.taken(tensors)))
         watch.lap(self.stage, "compute")
 
 
@@ -44,15 +44,15 @@ class Pipeline:
 
     def __call__(
         self,
-        space_points: np.ndarray | PointsWithColumns,
+        space_points: np.ndarray | PointsWithColumns | EventBatch,
         watch: Stopwatch | None = None,
         request_id: str = "",
     ) -> dict[str, Any]:
-        """Finds the tracks of one event.
+        """Finds the tracks of one event, or of several at once.
 
         Args:
-            space_points: float32 (N, 3): r [mm], phi [rad], z [mm]; or these with columns of their
-                file, which are the tensor ``columns`` then.
+            space_points: float32 (N, 3): r [mm], phi [rad], z [mm]; or these with other tensors:
+                the columns of their file, or how many points each of several events has.
             watch: gets one lap per part of each step.
             request_id: prefix of the ids of requests to the server.
 
@@ -61,7 +61,7 @@ class Pipeline:
         """
         watch = watch or Stopwatch()
         tensors: dict[str, Any] = {"space_points": space_points}
-        if isinstance(space_points, PointsWithColumns):
+        if not isinstance(space_points, np.ndarray):
             tensors = dict(vars(space_points))
         for step in self.steps:
             step(tensors, watch, request_id)

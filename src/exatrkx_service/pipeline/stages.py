@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exatrkx_service.options import NETWORKS, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline import kernels
@@ -111,13 +113,31 @@ class ModelFileError(ValueError):
 
 def make_building(parameters: dict[str, Any], device: str) -> StageFunction:
     """Gives the edge building function with the radius and ``k_max`` of ``parameters``."""
-    from exatrkx_service.pipeline.building import build_edges, compiled_build_edges
+    from exatrkx_service.pipeline.building import (
+        build_edges,
+        compiled_build_edges,
+        edges_of_events,
+    )
 
     radius, k_max = float(parameters["radius"]), int(parameters["k_max"])
     if device == "cpu" and (library := parameters.get("kernel_library")):
         kernels.load(library)
-        return lambda embedding: compiled_build_edges(to_tensor(embedding, device), radius, k_max)
-    return lambda embedding: build_edges(to_numpy(embedding), radius, k_max, device)
+
+        def compiled(embedding: Any, event_sizes: Any = None) -> Any:
+            sizes = None if event_sizes is None else to_tensor(event_sizes, device)
+            return compiled_build_edges(to_tensor(embedding, device), radius, k_max, sizes)
+
+        return compiled
+
+    def build(embedding: Any) -> np.ndarray:
+        return build_edges(to_numpy(embedding), radius, k_max, device)
+
+    def build_all(embedding: Any, event_sizes: Any = None) -> np.ndarray:
+        if event_sizes is None:
+            return build(embedding)
+        return edges_of_events(build, to_numpy(embedding), to_numpy(event_sizes))
+
+    return build_all
 
 
 def make_labeling(parameters: dict[str, Any], device: str) -> StageFunction:

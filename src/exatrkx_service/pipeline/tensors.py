@@ -8,6 +8,7 @@ D the dimension of the embedding, E the number of edges built and F of edges tha
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +22,27 @@ warnings.filterwarnings("ignore", "The given NumPy array is not writable")
 
 @dataclass(frozen=True)
 class StageSpec:
-    """What one stage takes and gives.
+    """What one stage, or several in a row, take and give.
 
     Attributes:
         inputs: tensor names, in the order in which the stage's function takes them.
         output: name of the tensor it gives.
+        optional: names of tensors that it takes besides, after the others, if there are any.
     """
 
     inputs: tuple[str, ...]
     output: str
+    optional: tuple[str, ...] = ()
+
+    def taken(self, tensors: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of what it takes of these tensors, by their names."""
+        return (*self.inputs, *(name for name in self.optional if name in tensors))
 
 
 DTYPES: dict[str, type] = {
     "space_points": np.float32,  # (N, 3): r [mm], phi [rad], z [mm]
+    # (B,), of several events in one request, one after the other: how many space points each has.
+    "event_sizes": np.int64,
     "embedding": np.float32,  # (N, D)
     "edges": np.int64,  # (2, E)
     "filtered_edges": np.int64,  # (2, F), inner to outer space point
@@ -47,12 +56,14 @@ DTYPES: dict[str, type] = {
 
 SPECS: dict[str, StageSpec] = {
     "embedding": StageSpec(("space_points",), "embedding"),
-    "building": StageSpec(("embedding",), "edges"),
+    "building": StageSpec(("embedding",), "edges", ("event_sizes",)),
     "filtering": StageSpec(("space_points", "edges"), "filtered_edges"),
     "gnn": StageSpec(("space_points", "filtered_edges"), "edge_scores"),
     "labeling": StageSpec(("space_points", "filtered_edges", "edge_scores"), "labels"),
 }
 
+# All stages in a row.
+WHOLE_SPEC = StageSpec(("space_points",), "labels", ("event_sizes",))
 NULL_SPEC = StageSpec(("payload", "answer_size"), "answer")
 
 

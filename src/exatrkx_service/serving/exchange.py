@@ -14,6 +14,11 @@ import triton_python_backend_utils as pb_utils
 from torch.utils.dlpack import from_dlpack
 
 
+def has(request: Any, name: str) -> bool:
+    """Whether a request has an optional input."""
+    return pb_utils.get_input_tensor_by_name(request, name) is not None
+
+
 def take(request: Any, name: str) -> torch.Tensor:
     """Gives an input of a request, on the device on which Triton has it."""
     tensor = pb_utils.get_input_tensor_by_name(request, name)

@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from exatrkx_service.options import NULL
+from exatrkx_service.options import NULL, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.pipeline import LocalStep
 from exatrkx_service.pipeline.stages import make_stage
 from exatrkx_service.pipeline.stopwatch import Stopwatch
-from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS
+from exatrkx_service.pipeline.tensors import NULL_SPEC, SPECS, WHOLE_SPEC
 from exatrkx_service.serving.journal import CONVERT, Journal
 
 
 class ServedModel:
-    """A model of the Python backend; a subclass sets ``inputs`` and ``output`` and computes."""
+    """A model of the Python backend; a subclass sets what it takes and gives, and computes."""
 
     inputs: tuple[str, ...]
     output: str
+    optional: tuple[str, ...] = ()
 
     def start(self, model: str, threads: int) -> None:
         """Makes the process ready, as the client makes its own; before torch is imported."""
@@ -50,6 +51,9 @@ class ServedModel:
         for request in requests:
             watch = Stopwatch()
             tensors = {name: self.exchange.take(request, name) for name in self.inputs}
+            for name in self.optional:
+                if self.exchange.has(request, name):
+                    tensors[name] = self.exchange.take(request, name)
             watch.lap(self.model, CONVERT)
             self.compute(tensors, watch)
             responses.append(self.exchange.respond(self.output, tensors[self.output]))
@@ -66,10 +70,9 @@ class ServedModel:
 
 
 class StageModel(ServedModel):
-    """Runs one stage, or several in a row, with the code that a client runs.
+    """Runs one stage, or all in a row, with the code that a client runs.
 
-    A subclass names its ``stages``. It takes what the first one takes and gives what the last one
-    gives.
+    A subclass names its ``stages``.
     """
 
     stages: tuple[str, ...]
@@ -81,8 +84,8 @@ class StageModel(ServedModel):
         parameters |= {key: value["string_value"] for key, value in entries.items()}
         parameters["networks"] = json.loads(parameters.get("networks", "{}"))
         self.start(args["model_name"], int(parameters["threads"]))
-        self.inputs = SPECS[self.stages[0]].inputs
-        self.output = SPECS[self.stages[-1]].output
+        spec = WHOLE_SPEC if self.stages == STAGES else SPECS[self.stages[0]]
+        self.inputs, self.optional, self.output = spec.inputs, spec.optional, spec.output
         repository = Path(args["model_repository"]).parent
         self.steps = [
             LocalStep(stage, make_stage(stage, repository, parameters)) for stage in self.stages

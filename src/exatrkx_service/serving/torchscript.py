@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +20,9 @@ class Building(nn.Module):
         super().__init__()
         self.radius, self.k_max = radius, k_max
 
-    def forward(self, embedding: Tensor) -> Tensor:
-        """Edges, int64 (2, E), of float32 (N, D)."""
-        return torch.ops.exatrkx.build_edges(embedding, self.radius, self.k_max)
+    def forward(self, embedding: Tensor, event_sizes: Optional[Tensor] = None) -> Tensor:
+        """Edges, int64 (2, E), of float32 (N, D), and int64 (B,) if there are several events."""
+        return torch.ops.exatrkx.build_edges(embedding, self.radius, self.k_max, event_sizes)
 
 
 class Labeling(nn.Module):
@@ -60,11 +62,11 @@ class Whole(nn.Module):
         self.embedding, self.building, self.filtering = embedding, building, filtering
         self.gnn, self.labeling = gnn, labeling
 
-    def forward(self, space_points: Tensor) -> Tensor:
-        """Labels, int64 (N,), of space points, float32 (N, 3)."""
+    def forward(self, space_points: Tensor, event_sizes: Optional[Tensor] = None) -> Tensor:
+        """Labels, int64 (N,), of float32 (N, 3), and int64 (B,) if there are several events."""
         embedding = self.embedding(space_points)
         torch.ops.exatrkx.lap(embedding, "embedding")
-        edges = self.building(embedding)
+        edges = self.building(embedding, event_sizes)
         torch.ops.exatrkx.lap(edges, "building")
         filtered = self.filtering(space_points, edges)
         torch.ops.exatrkx.lap(filtered, "filtering")

@@ -9,6 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from exatrkx_service.pipeline import building
 from exatrkx_service.pipeline.building import build_edges, compiled_build_edges
+from exatrkx_service.pipeline.stages import make_building
+from exatrkx_service.pipeline.tensors import to_numpy
 
 # Multiples of 1/8: all squared distances are exact in float32, so brute force must agree.
 POINTS = st.integers(0, 40).flatmap(
@@ -27,6 +29,18 @@ def build(request):
         return compiled_build_edges(torch.from_numpy(points), radius, k_max).numpy()
 
     return compiled
+
+
+@pytest.fixture
+def build_all(build, config, kernel_library):
+    """The stage as the pipeline has it, in each of the two implementations."""
+    library = kernel_library if build is not build_edges else ""
+
+    def of(embedding, event_sizes, radius, k_max):
+        parameters = {"radius": radius, "k_max": k_max, "kernel_library": library}
+        return to_numpy(make_building(parameters, "cpu")(embedding, event_sizes))
+
+    return of
 
 
 def brute_force(points, radius, k_max):
@@ -115,3 +129,22 @@ def test_points_that_are_not_finite_have_no_neighbours(build):
     expected = build(points, 1.0, 50)
     assert expected.shape[1] > 0
     np.testing.assert_array_equal(build(np.concatenate([points, bad]), 1.0, 50), expected)
+
+
+@settings(
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(events=st.lists(POINTS, min_size=1, max_size=4), k_max=st.sampled_from([1, 50]))
+def test_edges_never_join_points_of_two_events(build, build_all, events, k_max):
+    starts = np.cumsum([0, *map(len, events)])
+    expected = [build(p, 2.55, k_max) + start for p, start in zip(events, starts, strict=False)]
+    sizes = np.array([len(points) for points in events])
+    found = build_all(np.concatenate(events), sizes, 2.55, k_max)
+    np.testing.assert_array_equal(found, np.concatenate(expected, axis=1))
+    assert found.dtype == np.int64
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [8], [-1, 8], [4, -1, 4], []])
+def test_sizes_that_are_not_those_of_the_events_are_refused(build_all, sizes):
+    with pytest.raises((ValueError, RuntimeError), match="event_sizes.* the 7 space points"):
+        build_all(np.zeros((7, 3), np.float32), np.array(sizes, np.int64), 1.0, 5)

@@ -5,7 +5,7 @@ from tritonclient.utils import np_to_triton_dtype
 
 from exatrkx_service.options import ENSEMBLE, FUSED, NETWORKS, STAGES
 from exatrkx_service.pipeline.labeling import CUT_KEYS
-from exatrkx_service.pipeline.tensors import DTYPES, SPECS
+from exatrkx_service.pipeline.tensors import DTYPES, SPECS, WHOLE_SPEC
 from exatrkx_service.serving.repository import (
     RepositoryError,
     export_repository,
@@ -15,11 +15,13 @@ from exatrkx_service.serving.repository import (
 
 
 def test_the_tracked_repository_agrees_with_the_stages(root):
-    for stage in STAGES:
-        config = read_config(root / "model_repo" / stage / "config.pbtxt")
-        assert config.name == stage
-        assert tuple(tensor.name for tensor in config.input) == SPECS[stage].inputs
-        assert [tensor.name for tensor in config.output] == [SPECS[stage].output]
+    specs = SPECS | dict.fromkeys((ENSEMBLE, FUSED), WHOLE_SPEC)
+    for model, spec in specs.items():
+        config = read_config(root / "model_repo" / model / "config.pbtxt")
+        assert config.name == model
+        assert tuple(t.name for t in config.input) == (*spec.inputs, *spec.optional)
+        assert tuple(t.name for t in config.input if t.optional) == spec.optional
+        assert [tensor.name for tensor in config.output] == [spec.output]
         for tensor in (*config.input, *config.output):
             triton = np_to_triton_dtype(DTYPES[tensor.name])
             assert {"FP32": 11, "INT64": 9}[triton] == tensor.data_type
@@ -30,7 +32,7 @@ def test_the_ensemble_chains_the_stages(root):
     assert tuple(step.model_name for step in steps) == STAGES
     for step in steps:
         spec = SPECS[step.model_name]
-        assert dict(step.input_map) == {name: name for name in spec.inputs}
+        assert dict(step.input_map) == {name: name for name in (*spec.inputs, *spec.optional)}
         assert dict(step.output_map) == {spec.output: spec.output}
 
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <tuple>
 #include <vector>
 
@@ -107,8 +108,8 @@ void cap(
   second.resize(left);
 }
 
-Tensor build_edges(const Tensor& embedding, double radius, int64_t k_max) {
-  TORCH_CHECK(embedding.dim() == 2 && k_max > 0, "expected shape (N, D), and k_max from 1 on");
+// The edges of one event.
+Tensor build_edges_of(const Tensor& embedding, double radius, int64_t k_max) {
   const int64_t n = embedding.size(0), dimension = embedding.size(1);
   const Numbers points(embedding, {n, dimension});
   if (n < 2) return at::empty({2, 0}, at::kLong);
@@ -142,10 +143,38 @@ Tensor build_edges(const Tensor& embedding, double radius, int64_t k_max) {
   return sorted_pairs(first, second, n);
 }
 
+// The edges of one event, or of several, one after the other, with so many points each.
+Tensor build_edges(
+    const Tensor& embedding, double radius, int64_t k_max,
+    const std::optional<Tensor>& event_sizes) {
+  TORCH_CHECK(embedding.dim() == 2 && k_max > 0, "expected shape (N, D), and k_max from 1 on");
+  if (!event_sizes.has_value()) return build_edges_of(embedding, radius, k_max);
+  TORCH_CHECK(
+      event_sizes->dim() == 1 && event_sizes->scalar_type() == at::kLong,
+      "event_sizes: expected int64 of shape (B)");
+  const Tensor sizes = event_sizes->contiguous();
+  std::vector<Tensor> edges = {at::empty({2, 0}, at::kLong)};
+  int64_t start = 0;
+  for (const int64_t size : c10::ArrayRef<int64_t>(
+           sizes.const_data_ptr<int64_t>(), size_t(sizes.numel()))) {
+    if (size < 0 || size > embedding.size(0) - start) {
+      start = -1;
+      break;
+    }
+    edges.push_back(build_edges_of(embedding.narrow(0, start, size), radius, k_max) + start);
+    start += size;
+  }
+  TORCH_CHECK(
+      start == embedding.size(0), "event_sizes: expected numbers that add up to the ",
+      embedding.size(0), " space points");
+  return at::cat(edges, 1);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(exatrkx, library) {
-  library.def("build_edges(Tensor embedding, float radius, int k_max) -> Tensor");
+  library.def("build_edges(Tensor embedding, float radius, int k_max, Tensor? event_sizes=None) -> "
+              "Tensor");
 }
 
 TORCH_LIBRARY_IMPL(exatrkx, CPU, library) { library.impl("build_edges", build_edges); }

@@ -112,10 +112,12 @@ struct Declared {
   std::string name;
   Type type;
   std::vector<int64_t> shape;  // -1: any
+  bool optional;               // a request need not have it
 
   explicit Declared(const nlohmann::json& entry)
       : name(entry.at("name")),
-        type(find_type(name, [&entry](const Type& t) { return entry.at("data_type") == t.name; })) {
+        type(find_type(name, [&entry](const Type& t) { return entry.at("data_type") == t.name; })),
+        optional(entry.value("optional", false)) {
     for (const auto& size : entry.at("dims")) {
       // In JSON, protobuf writes 64-bit numbers as text.
       shape.push_back(size.is_string() ? std::stoll(size.get<std::string>()) : size.get<int64_t>());
@@ -298,7 +300,7 @@ class Instance {
       check(TRITONBACKEND_ResponseNew(&response, request));
       const c10::InferenceMode mode;
       std::vector<torch::jit::IValue> inputs;
-      for (const Declared& input : model_->inputs) inputs.emplace_back(take(request, input.name));
+      for (const Declared& input : model_->inputs) inputs.push_back(take(request, input));
       gathered = computed = now_ns();
       const torch::jit::IValue result = run(inputs);
       computed = now_ns();
@@ -367,10 +369,21 @@ class Instance {
     return result;
   }
 
-  // An input on the device. On a CPU the server's memory is shared where it can be.
-  at::Tensor take(TRITONBACKEND_Request* request, const std::string& name) const {
+  // An input on the device; none where an optional one is not there.
+  torch::jit::IValue take(TRITONBACKEND_Request* request, const Declared& declared) const {
     TRITONBACKEND_Input* input = nullptr;
-    check(TRITONBACKEND_RequestInput(request, name.c_str(), &input));
+    TRITONSERVER_Error* missing =
+        TRITONBACKEND_RequestInput(request, declared.name.c_str(), &input);
+    if (missing != nullptr && declared.optional) {
+      TRITONSERVER_ErrorDelete(missing);
+      return {};
+    }
+    check(missing);
+    return take(input, declared.name);
+  }
+
+  // On a CPU the server's memory is shared where it can be.
+  at::Tensor take(TRITONBACKEND_Input* input, const std::string& name) const {
     TRITONSERVER_DataType type;
     const int64_t* shape = nullptr;
     uint32_t n_dims = 0, n_buffers = 0;
