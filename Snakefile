@@ -1,6 +1,6 @@
 # ExaTrkX as a Service: what does track finding cost when a server does it?
 # Targets: all (default), events, train, export, reference, S0 ... S5, capacity, agreement, coverage,
-# compare, serve, ckf, physics, aggregate, plots, report.
+# compare, study_ensemble, study_batch, serve, ckf, physics, aggregate, plots, report.
 
 from snakemake.utils import min_version
 

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from exatrkx_service.config_words import describe, explain
-from exatrkx_service.options import STAGES, is_onnx, natural_key
+from exatrkx_service.options import STAGES, batches, is_onnx, natural_key
 from exatrkx_service.server_settings import problem_of_onnx, problem_of_server
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
@@ -64,7 +64,9 @@ TARGETS = {
         "compare",
         "coverage",
         "measure_coverage",
+        "study_batch",
         "study_ensemble",
+        "summarise_batch",
         "summarise_study",
     ),
 }
@@ -171,13 +173,17 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                 "expected one of them"
             )
     plan = filled["measure"]
-    n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
-    if (most := max(plan["concurrency"])) > n_samples:
-        raise ConfigError(
-            f"{source}: measure.concurrency: {most} clients, but there are {n_samples} samples "
-            "(events.n_events × the larger of measure.repetitions and measure.min_blocks); "
-            "expected at least one for each client"
-        )
+    passes = max(plan["repetitions"], plan["min_blocks"])
+    for key in ("measure", "study_ensemble", "study_batch"):
+        in_request = max(filled[key].get("batch", [1]))
+        n_samples = passes * math.ceil(filled["events"]["n_events"] / in_request)
+        if (most := max(filled[key]["concurrency"])) > n_samples:
+            batch = ", in requests of study_batch.batch" if in_request > 1 else ""
+            raise ConfigError(
+                f"{source}: {key}.concurrency: {most} clients, but there are {n_samples} samples "
+                "(events.n_events × the larger of measure.repetitions and measure.min_blocks"
+                f"{batch}); expected at least one for each client"
+            )
     load = filled["load"]
     if load["seconds"] > load["max_seconds"]:
         raise ConfigError(
@@ -208,6 +214,11 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             raise ConfigError(
                 f"{source}: {key}.{min(taken)}: is a target of the workflow; expected another name"
             )
+    of_batches = batches(filled["options"], filled["options"], filled["study_batch"]["batch"])
+    if both := of_batches.keys() & (filled["options"].keys() | study.keys()):
+        raise ConfigError(
+            f"{source}: options.{min(both)}: `study_batch` names its own so; expected another name"
+        )
     if both := study.keys() & filled["options"].keys():
         raise ConfigError(
             f"{source}: study_ensemble.options.{min(both)}: options.{min(both)} is there as well; "

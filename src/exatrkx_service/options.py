@@ -73,18 +73,20 @@ class Option:
             (one request to somebody else's model).
         served: the stages that run on the server, in pipeline order.
         model: the model of the mode ``model``.
+        batch: events in a request.
     """
 
     name: str
     mode: str
     served: tuple[str, ...]
     model: TheirModel | None = None
+    batch: int = 1
 
     @classmethod
     def from_config(
         cls, name: str, entry: Mapping[str, Any], server: Mapping[str, Any] | None = None
     ) -> Option:
-        """Reads one entry of the ``options`` section, e.g. ``{serve: [gnn]}``.
+        """Reads one entry of the ``options`` section, e.g. ``{serve: [gnn]}``; or of ``batches``.
 
         Args:
             name: its name.
@@ -95,9 +97,9 @@ class Option:
             ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``; or
                 ``model``, and there is none.
         """
-        serve = entry["serve"]
+        serve, batch = entry["serve"], entry.get("batch", 1)
         if serve in ("ensemble", "fused"):
-            return cls(name, serve, STAGES)
+            return cls(name, serve, STAGES, batch=batch)
         if serve == MODEL and server and "model" in server:
             return cls(name, MODEL, STAGES, TheirModel.from_config(server["model"]))
         unknown = [stage for stage in serve if stage not in STAGES]
@@ -106,7 +108,7 @@ class Option:
                 f"options.{name}.serve: {serve!r} found; expected a list of {', '.join(STAGES)}, "
                 "or ensemble, or fused"
             )
-        return cls(name, "stages", tuple(stage for stage in STAGES if stage in serve))
+        return cls(name, "stages", tuple(s for s in STAGES if s in serve), batch=batch)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -121,6 +123,24 @@ class Option:
     def needs_server(self) -> bool:
         """Whether anything runs on a server."""
         return bool(self.served)
+
+
+def batches(
+    options: Mapping[str, Any], names: Iterable[str], sizes: Iterable[int]
+) -> dict[str, Any]:
+    """Options with several events in a request: an entry for each option and size.
+
+    Args:
+        options: the section of the configuration.
+        names: of the options.
+        sizes: events in a request.
+
+    Returns:
+        Entries with the key ``batch``, by names such as S4_batch8.
+    """
+    return {
+        f"{name}_batch{size}": {**options[name], "batch": size} for name in names for size in sizes
+    }
 
 
 def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, str]:

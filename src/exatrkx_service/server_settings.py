@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exatrkx_service.environment import is_wanted
@@ -95,6 +95,25 @@ def problem_of_options(server: Mapping[str, Any], options: Mapping[str, Any], ke
                 )
         if launcher == "external" and given.get("protocol", server["protocol"]) not in urls:
             return f"server.urls.{given['protocol']}: missing key; {key}.{name} needs it"
+    return ""
+
+
+def problem_of_batches(names: Sequence[str], options: Mapping[str, Any]) -> str:
+    """What is wrong with the options of ``study_batch``, with their key; empty if nothing is.
+
+    Args:
+        names: of the options.
+        options: the section ``options``.
+    """
+    for name in names:
+        if name not in options:
+            known = ", ".join(options)
+            return f"study_batch.options: {name}: no such option; expected one of {known}"
+        if options[name]["serve"] == MODEL:
+            return (
+                f"study_batch.options: {name}: somebody else's model takes one event; expected "
+                "another option"
+            )
     return ""
 
 

@@ -9,7 +9,7 @@ import pytest
 NETWORKS = ["embedding", "filtering", "gnn"]
 TARGETS = [
     *("all", "events", "train", "export", "reference", "agreement", "ckf", "physics"),
-    *("aggregate", "plots", "report", "capacity", "coverage", "study_ensemble"),
+    *("aggregate", "plots", "report", "capacity", "coverage", "study_ensemble", "study_batch"),
 ]
 
 
@@ -36,6 +36,22 @@ def test_the_study_measures_its_own_options_alone_in_turns(checkout, config):
         for number in range(1, study["rounds"] + 1):
             assert plan.count(f"Measuring {option}, round {number}\n") == 1
     assert "Measuring S" not in plan
+
+
+def test_requests_with_several_events_are_measured_alone(checkout, config):
+    plan = checkout.run("--dry-run", "study_batch")
+    for option in config["study_batch"]["options"]:
+        for size in config["study_batch"]["batch"]:
+            assert plan.count(f"Measuring {option}_batch{size}, round 1\n") == 1
+    assert plan.count("Measuring ") == 16
+
+
+def test_an_option_that_is_not_there_can_not_be_batched(checkout):
+    overlay = checkout.overlay("batch.yaml", study_batch={"options": ["S0", "S9"]})
+    output = checkout.run("--dry-run", "study_batch", "--configfile", overlay, fails=True)
+    expected = "expected one of S0, S1, S2, S3, S4, S5"
+    assert f"error: study_batch.options: S9: no such option; {expected}" in output
+    assert "Traceback" not in output
 
 
 def test_a_study_that_the_launcher_can_not_do_is_one_clear_error(checkout):

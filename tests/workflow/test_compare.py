@@ -30,6 +30,7 @@ def runs(make_checkout):
             options=OPTIONS,
             measure=measure | {"block_s": block_s, "warmup_events": 2},
             coverage={"repeats": 3, "concurrency": [1, 2]},
+            study_batch={"options": ["S0", "S5"], "batch": [2], "concurrency": [2]},
             study_ensemble={"concurrency": [1], "rounds": 1, "options": STUDY},
         )
         checkout.run("aggregate", *checkout.arguments, overlay)
@@ -113,3 +114,22 @@ def test_options_that_differ_in_their_server_are_compared(runs):
     job = json.loads((folder / "timings" / "other" / "round1.json").read_text())["job"]
     assert job["networks"] == "Python-based backend (server.backend: python)"
     assert (folder / "figures" / "study_ensemble.png").stat().st_size
+
+
+def test_requests_with_several_events_are_measured(runs):
+    runs.run("study_batch", *runs.arguments, "after.yaml")
+    folder = runs.folder / "results" / "after"
+    table = read_table(folder / "study_batch" / "batches.csv")
+    assert table[["option", "batch", "concurrency"]].to_numpy().tolist() == [
+        ["S0", 2, 2],
+        ["S5", 2, 2],
+    ]
+    assert table.mean_ms.notna().all()
+    samples = pd.read_parquet(folder / "timings" / "S5_batch2" / "round1.parquet")
+    totals = samples[samples.part == "total"]
+    # Both arms have the same batches, and find the tracks of each event in them.
+    assert (totals.event < 0).all() and (totals.status == "ok").all()
+    assert totals.groupby("event").labels_sha256.nunique().eq(1).all()
+    option = samples[samples.arm == "option"]
+    assert "serialise" in set(option.part)
+    assert (folder / "figures" / "study_batch.png").stat().st_size

@@ -26,7 +26,7 @@ from exatrkx_service.identity import (
     with_files,
 )
 from exatrkx_service.models.working_point import card_warning
-from exatrkx_service.options import NETWORKS, left_out
+from exatrkx_service.options import NETWORKS, batches, left_out
 from exatrkx_service.paths import (
     COMPARED,
     check_paths,
@@ -35,7 +35,11 @@ from exatrkx_service.paths import (
     replacement,
     trained_here,
 )
-from exatrkx_service.server_settings import problem_of_options, server_of
+from exatrkx_service.server_settings import (
+    problem_of_batches,
+    problem_of_options,
+    server_of,
+)
 from exatrkx_service.signals import hangup_as_termination
 
 # Every job inherits this process's environment.
@@ -70,9 +74,15 @@ ENVIRONMENT = f"../../envs/{config['environment']}.yaml"
 # The options that need other models than the one of `server.model`, each with the reason.
 LEFT_OUT = left_out(config["options"], config["server"])
 OPTIONS = [option for option in config["options"] if option not in LEFT_OUT]
-# Those that `snakemake study_ensemble` compares.
-STUDY = config["study_ensemble"]
-STUDIED = list(STUDY["options"])
+# Those that are measured on request alone, by the study that compares them.
+STUDIES = {
+    "study_ensemble": config["study_ensemble"]["options"],
+    "study_batch": batches(
+        config["options"],
+        [name for name in config["study_batch"]["options"] if name in OPTIONS],
+        config["study_batch"]["batch"],
+    ),
+}
 # Of this machine; on a cluster the profile's set-threads says how many a node has.
 ALL_CORES = workflow.resource_settings.cores or 2
 # The model repository of this configuration: the tracked files with its settings put in, and the
@@ -146,7 +156,7 @@ wildcard_constraints:
     sample="benchmark|train",
     first=r"\d+",
     last=r"\d+",
-    option="|".join([*OPTIONS, *STUDIED]),
+    option="|".join([*OPTIONS, *STUDIES["study_ensemble"], *STUDIES["study_batch"]]),
     round=r"\d+",
     stage="|".join(NETWORKS),
     method="|".join(PIPELINES) or "none",
@@ -337,22 +347,33 @@ def compared_builds(wildcards):
     return {"other": f"{config['speed']['against']}/config/config.yaml"}
 
 
-def study_files(kind):
-    """Of the options of the study: the files of one kind, see `timings`."""
+def study_files(study, kind):
+    """Of the options of a study: the files of one kind, see `timings`."""
 
     def files(wildcards):
-        key = "study_ensemble.options"
-        if problem := problem_of_options(config["server"], STUDY["options"], key):
+        if study == "study_ensemble":
+            problem = problem_of_options(
+                config["server"], STUDIES[study], "study_ensemble.options"
+            )
+        else:
+            problem = problem_of_batches(config[study]["options"], config["options"])
+        if problem:
             refuse(problem)
-        return [path for option in STUDIED for path in timings(option, kind)]
+        return [path for option in STUDIES[study] for path in timings(option, kind)]
 
     return files
 
 
+def study_of(option):
+    """The study that an option is of; None for those of the benchmark."""
+    return next((name for name, own in STUDIES.items() if option in own), None)
+
+
 def plan_of(option):
     """The section `measure` for one option."""
-    study = ("concurrency", "rounds") if option in STUDIED else ()
-    return config["measure"] | {key: STUDY[key] for key in study}
+    study = config.get(study_of(option), {})
+    own = {key: study[key] for key in ("concurrency", "rounds") if key in study}
+    return config["measure"] | own
 
 
 def timings(option, kind="parquet"):
@@ -374,7 +395,7 @@ def left_out_files(option):
 
 def turn(wildcards):
     """Priority of a measurement: round by round, each round beginning with another option."""
-    options = STUDIED if wildcards.option in STUDIED else OPTIONS
+    options = list(STUDIES.get(study_of(wildcards.option), OPTIONS))
     number, rounds = int(wildcards.round), plan_of(wildcards.option)["rounds"]
     place = (options.index(wildcards.option) - number) % len(options)
     return 1 + (rounds - number) * len(options) + len(options) - 1 - place
@@ -382,7 +403,7 @@ def turn(wildcards):
 
 def measured_settings(option):
     """What a measurement of an option depends on of the configuration."""
-    chosen = (STUDY if option in STUDIED else config)["options"][option]
+    chosen = STUDIES.get(study_of(option), config["options"])[option]
     return {
         "pipeline": config["pipeline"],
         "server": server_of(chosen, config["server"]),

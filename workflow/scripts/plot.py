@@ -17,7 +17,7 @@ with logged(snakemake.log[0]):
     given = {"confidence_level": params.confidence_level}
     given |= {
         name: read_table(files[name])
-        for name in ("breakdown", "cost", "physics")
+        for name in ("breakdown", "cost", "physics", "batches")
         if hasattr(files, name)
     }
     if hasattr(files, "summary"):

@@ -6,6 +6,7 @@ with logged(snakemake.log[0]):
     import json
     from pathlib import Path
 
+    from exatrkx_service.analysis.batches import per_event, with_batches
     from exatrkx_service.analysis.breakdown import breakdown, unattributed_share
     from exatrkx_service.analysis.cells import comparable
     from exatrkx_service.analysis.checks import (
@@ -31,11 +32,13 @@ with logged(snakemake.log[0]):
         # What these tables were made with: the jobs only measured.
         record["config"]["analysis"] = snakemake.config["analysis"]
         jobs[f"{path.parent.name}/{path.stem}"] = record
+    reference = read_reference(snakemake.input.reference)
+    options = {name: given["option"] for name, given in snakemake.params.settings.items()}
     level, min_blocks = snakemake.params.confidence_level, snakemake.params.min_blocks
     summary = summarise(
         samples,
         blocks,
-        read_reference(snakemake.input.reference),
+        with_batches(reference, options),
         jobs,
         confidence_level=level,
         precision=snakemake.params.precision,
@@ -47,6 +50,8 @@ with logged(snakemake.log[0]):
         "breakdown": breakdown(shown, confidence_level=level),
         "cost": cost_table(summary),
     }
+    if hasattr(snakemake.output, "batches"):
+        tables["batches"] = per_event(summary, options)
     for name, table in tables.items():
         table.to_csv(snakemake.output[name], index=False)
     provenance = combine_provenance(jobs) | {

@@ -20,6 +20,7 @@ import numpy as np
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
+from exatrkx_service.measure.batches import OneByOne
 from exatrkx_service.measure.calls import Calls, send_calls
 from exatrkx_service.measure.load import (
     CONTROL,
@@ -103,7 +104,10 @@ def make_ready(task: Task) -> Pipelines:
 
     def make() -> tuple[dict[str, Pipeline], Client | None]:
         client = task.connect()
-        return {arm: placement.pipeline(client) for arm, placement in placements.items()}, client
+        made = {arm: placement.pipeline(client) for arm, placement in placements.items()}
+        if CONTROL in made and task.option.batch > 1:
+            made[CONTROL] = OneByOne(made[CONTROL])
+        return made, client
 
     return make
 

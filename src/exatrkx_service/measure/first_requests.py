@@ -15,7 +15,7 @@ import tenacity
 from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client, RequestTimeout
-from exatrkx_service.measure.load import again_while, hash_labels
+from exatrkx_service.measure.load import again_while, hash_answer
 from exatrkx_service.measure.warmup import in_threads, sweep_until_warm
 from exatrkx_service.options import MODEL, STAGES, Option
 from exatrkx_service.pipeline.pipeline import Pipeline
@@ -102,7 +102,8 @@ class FirstRequests:
                     f"({len(space_points):,} space points), sent alone: {error.message()}; "
                     "raise it, or look at the server's log"
                 ) from None
-            if not self.option.model and hash_labels(found["labels"]) != self.labels[event]:
+            answer = hash_answer(space_points, found["labels"])
+            if not self.option.model and answer != self.labels[event]:
                 raise TracksError(
                     f"option {self.option.name}: the tracks of event {event} are not those that "
                     "the pipeline finds in one process (the reference); is that another network, "

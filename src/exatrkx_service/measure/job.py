@@ -20,6 +20,7 @@ from exatrkx_service.client.remote import Client
 from exatrkx_service.compiled import describe_kernels
 from exatrkx_service.measure import host
 from exatrkx_service.measure.backlog import Backlog
+from exatrkx_service.measure.batches import batched, reference_of_batches
 from exatrkx_service.measure.cell import Cell, Measuring, affinities
 from exatrkx_service.measure.clients import ClientError, Crew, Task, clients
 from exatrkx_service.measure.first_requests import FirstRequests
@@ -355,7 +356,8 @@ def measure(
     Args:
         option: the service option.
         round_number: from 1; also seeds the order of the events.
-        events: space points by event number.
+        events: space points by event number; of an option with several in a request, batches of
+            them take their place, see ``batches``.
         reference: one row per event with its sizes and the labels that it must give, see
             ``reference.run_reference``.
         model_repository: of this configuration, see ``serving.repository.export_repository``.
@@ -376,6 +378,9 @@ def measure(
         InferenceServerException: a warm-up request failed.
     """
     devices.settle(config["pipeline"]["threads"])
+    if option.batch > 1:
+        events = batched(events, option.batch)
+        reference = reference_of_batches(reference, option.batch)
     job = Measurement(option, reference, model_repository, config, say)
     facts, plan = job.facts, config["measure"]
     facts |= {"round": round_number, "limits": host.limits(), "clients": plan["clients"]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.remote import RequestTimeout
+from exatrkx_service.events.event import EventBatch, PointsWithColumns
 from exatrkx_service.pipeline.labeling import canonical
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
@@ -85,9 +86,34 @@ class Sample:
         return self.end_ns - self.scheduled_ns
 
 
-def hash_labels(labels: np.ndarray) -> str:
-    """SHA-256 of int64 (N,) labels: equal for equal tracks, whatever numbers they have."""
-    return hashlib.sha256(canonical(labels).astype("<i8").tobytes()).hexdigest()
+def hash_labels(labels: np.ndarray, event_sizes: np.ndarray | None = None) -> str:
+    """SHA-256 of labels: equal for equal tracks, whatever numbers they have.
+
+    Args:
+        labels: int64 (N,).
+        event_sizes: int64 (B,) if they are of several events, one after the other, with so many
+            points each: then it is ``hash_of_events`` of each one's own.
+    """
+    labels = canonical(labels)
+    if event_sizes is None:
+        return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+    hashes, start = [], 0
+    for own in np.split(labels, np.cumsum(event_sizes)[:-1]):
+        # A track that began in an event before is none that this one can have alone.
+        own = np.where(own < 0, -1, np.where(own < start, -2, own - start))
+        hashes.append(hashlib.sha256(own.astype("<i8").tobytes()).hexdigest())
+        start += len(own)
+    return hash_of_events(hashes)
+
+
+def hash_of_events(hashes: Iterable[str]) -> str:
+    """SHA-256 of the labels of several events, from those of each."""
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def hash_answer(points: np.ndarray | PointsWithColumns | EventBatch, labels: np.ndarray) -> str:
+    """SHA-256 of the labels of what was sent, see ``hash_labels``."""
+    return hash_labels(labels, points.event_sizes if isinstance(points, EventBatch) else None)
 
 
 def send(pipeline: Pipeline, space_points: np.ndarray, sample: Sample) -> np.ndarray | None:
@@ -269,7 +295,7 @@ def take_turn(
             break  # it is not wanted to fail again and again while others are waited for
     for sample, labels in zip(share.samples, found, strict=True):
         if labels is not None:
-            sample.labels_sha256 = hash_labels(labels)
+            sample.labels_sha256 = hash_answer(events[sample.event], labels)
     return share
 
 

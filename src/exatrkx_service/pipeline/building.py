@@ -70,9 +70,7 @@ def edges_of_events(
     return np.concatenate([np.empty((2, 0), np.int64), *edges], axis=1)
 
 
-def compiled_build_edges(
-    embedding: Any, radius: float, k_max: int, event_sizes: Any = None
-) -> Any:
+def compiled_build_edges(embedding: Any, radius: float, k_max: int, event_sizes: Any = None) -> Any:
     """As ``build_edges`` on a CPU, by the operator of ``pipeline/kernels``, which must be loaded.
 
     Args:

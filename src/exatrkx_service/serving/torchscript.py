@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +18,7 @@ class Building(nn.Module):
         super().__init__()
         self.radius, self.k_max = radius, k_max
 
-    def forward(self, embedding: Tensor, event_sizes: Optional[Tensor] = None) -> Tensor:
+    def forward(self, embedding: Tensor, event_sizes: Tensor | None = None) -> Tensor:
         """Edges, int64 (2, E), of float32 (N, D), and int64 (B,) if there are several events."""
         return torch.ops.exatrkx.build_edges(embedding, self.radius, self.k_max, event_sizes)
 
@@ -62,7 +60,7 @@ class Whole(nn.Module):
         self.embedding, self.building, self.filtering = embedding, building, filtering
         self.gnn, self.labeling = gnn, labeling
 
-    def forward(self, space_points: Tensor, event_sizes: Optional[Tensor] = None) -> Tensor:
+    def forward(self, space_points: Tensor, event_sizes: Tensor | None = None) -> Tensor:
         """Labels, int64 (N,), of float32 (N, 3), and int64 (B,) if there are several events."""
         embedding = self.embedding(space_points)
         torch.ops.exatrkx.lap(embedding, "embedding")

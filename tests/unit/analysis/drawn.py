@@ -22,6 +22,7 @@ def draw_tables(tables):
     ]
     return {
         "study_ensemble": figures.study_ensemble(*studied),
+        "study_batch": figures.study_batch(tables.summary.assign(batch=1)),
         "comparison": figures.comparison(tables.summary, tables.parts),
         "overhead": figures.overhead(tables.parts, tables.cost),
         "latency_vs_concurrency": figures.latency_vs_concurrency(tables.summary),

@@ -15,7 +15,7 @@ from tables import make_tables
 TIMED = [
     *("comparison", "overhead", "latency_vs_concurrency", "throughput_vs_concurrency"),
     *("latency_distribution", "time_vs_space_points", "ensemble_timeline"),
-    *("resources", "study_ensemble"),
+    *("resources", "study_batch", "study_ensemble"),
 ]
 FIGURES = [
     *(*TIMED, "efficiency", "fake_and_duplicate_rates", "efficiency_vs_time"),

@@ -146,5 +146,5 @@ def test_edges_never_join_points_of_two_events(build, build_all, events, k_max):
 
 @pytest.mark.parametrize("sizes", [[3, 3], [8], [-1, 8], [4, -1, 4], []])
 def test_sizes_that_are_not_those_of_the_events_are_refused(build_all, sizes):
-    with pytest.raises((ValueError, RuntimeError), match="event_sizes.* the 7 space points"):
+    with pytest.raises((ValueError, RuntimeError), match=r"event_sizes.* the 7 space points"):
         build_all(np.zeros((7, 3), np.float32), np.array(sizes, np.int64), 1.0, 5)

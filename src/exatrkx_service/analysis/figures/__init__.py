@@ -6,6 +6,7 @@ import os
 # being imported.
 os.environ["MPLBACKEND"] = "agg"
 
+from exatrkx_service.analysis.figures.batches import study_batch
 from exatrkx_service.analysis.figures.capacity import latency_vs_rate
 from exatrkx_service.analysis.figures.changes import changes
 from exatrkx_service.analysis.figures.cost import comparison, overhead
@@ -46,6 +47,7 @@ __all__ = [
     "overhead",
     "resources",
     "save_figure",
+    "study_batch",
     "study_ensemble",
     "throughput_vs_concurrency",
     "time_vs_space_points",

@@ -8,20 +8,20 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from exatrkx_service.analysis.cells import UNSTABLE, clients
+from exatrkx_service.analysis.cells import clients
 from exatrkx_service.analysis.figures.style import (
     baseline_concurrency,
-    concurrency_axis,
+    count_axis,
     empty_figure,
     error_bars,
     from_zero,
+    option_lines,
     option_styles,
     own_style,
 )
 from exatrkx_service.analysis.summary import event_means, quantiles
 from exatrkx_service.analysis.timings import CELL, NS_PER_MS, OPTION, total_rows
 from exatrkx_service.measure.estimate import half_width, plain_mean
-from exatrkx_service.options import option_order
 
 _QUANTILE_MARKERS = {50: "o", 95: "D", 99: "s"}
 SIZE_BINS = 6  # bins of equal numbers of events in the trend against space points
@@ -42,12 +42,12 @@ def latency_vs_concurrency(summary: pd.DataFrame, *, confidence_level: float = 0
     figure = Figure(figsize=(10.5, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     times = error_bars(valid)
-    _lines(left, valid, summary.option, valid.mean_ms, times)
+    _against_clients(left, valid, summary.option, valid.mean_ms, times)
     from_zero(left)
     left.set_ylabel(f"mean time per event [ms], {confidence_level:.0%} interval")
     left.set_title(title)
     costs = error_bars(valid, "cost_ms", "cost_low_ms", "cost_high_ms")
-    _lines(right, valid, summary.option, valid.cost_ms, costs)
+    _against_clients(right, valid, summary.option, valid.cost_ms, costs)
     right.axhline(0, color="black", lw=1.0, zorder=1)
     right.set_ylabel(f"mean cost per event [ms], {confidence_level:.0%} interval")
     right.set_title("Cost: less S0 in the same seconds")
@@ -81,7 +81,7 @@ def throughput_vs_concurrency(
     bars = np.nan_to_num(np.array([width, width]))
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.subplots()
-    _lines(axes, valid, summary.option, valid.throughput_evt_s, bars)
+    _against_clients(axes, valid, summary.option, valid.throughput_evt_s, bars)
     from_zero(axes)
     axes.set_ylabel(f"throughput [events/s], {confidence_level:.0%} interval")
     axes.set_title(title)
@@ -89,18 +89,11 @@ def throughput_vs_concurrency(
     return figure
 
 
-def _lines(
+def _against_clients(
     axes: Axes, table: pd.DataFrame, options: pd.Series, values: pd.Series, bars: np.ndarray
 ) -> None:
-    """One line per option over the number of clients; points of unstable cells are hollow."""
-    styles = option_styles(options)
-    for option, place in _dodged(option_order(table.option)).items():
-        own = (table.option == option).to_numpy()
-        x, y = table.concurrency[own] * place, values[own]
-        axes.errorbar(x, y, bars[:, own], **styles[option], label=option, ms=5, lw=1.4, capsize=3)
-        hollow = (table.verdict[own] == UNSTABLE).to_numpy()
-        axes.plot(x[hollow], y[hollow], ls="", **styles[option], ms=5, mfc="white", zorder=4)
-    concurrency_axis(axes, table.concurrency)
+    option_lines(axes, table, options, table.concurrency, values, bars)
+    count_axis(axes, table.concurrency, "concurrency [clients sending events at the same time]")
 
 
 @own_style
@@ -232,8 +225,3 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
     axes.set_title(f"{title}, {clients(concurrency)}")
     axes.legend(title="service option", ncols=2)
     return figure
-
-
-def _dodged(options: list[str]) -> dict[str, float]:
-    """A factor near 1 per option, so that error bars at one concurrency stand side by side."""
-    return dict(zip(options, 2 ** np.linspace(-0.07, 0.07, len(options)), strict=True))

@@ -233,13 +233,41 @@ def empty_figure(title: str, reason: str) -> Figure:
     return figure
 
 
-def concurrency_axis(axes: Axes, concurrencies: Iterable[int]) -> None:
-    """A logarithmic axis of concurrency with a tick at each value that was measured."""
-    ticks = sorted(set(concurrencies))
+def option_lines(
+    axes: Axes,
+    table: pd.DataFrame,
+    options: Iterable[str],
+    x: pd.Series,
+    values: pd.Series,
+    bars: np.ndarray,
+) -> None:
+    """One line per option over a logarithmic axis; points of unstable cells are hollow.
+
+    Args:
+        axes: to draw on.
+        table: a row per point, with columns ``option`` and ``verdict``.
+        options: all that have a colour in the figure.
+        x: of each row.
+        values: of each row.
+        bars: of each row, see ``error_bars``.
+    """
+    styles, drawn = option_styles(options), option_order(table.option)
+    # Side by side, so that all error bars are seen.
+    for option, place in zip(drawn, 2 ** np.linspace(-0.07, 0.07, len(drawn)), strict=True):
+        own = (table.option == option).to_numpy()
+        at, y = x[own] * place, values[own]
+        axes.errorbar(at, y, bars[:, own], **styles[option], label=option, ms=5, lw=1.4, capsize=3)
+        hollow = (table.verdict[own] == UNSTABLE).to_numpy()
+        axes.plot(at[hollow], y[hollow], ls="", **styles[option], ms=5, mfc="white", zorder=4)
+
+
+def count_axis(axes: Axes, counts: Iterable[int], label: str) -> None:
+    """A logarithmic axis of numbers such as clients, with a tick at each that was measured."""
+    ticks = sorted(set(counts))
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("concurrency [clients sending events at the same time]")
+    axes.set_xlabel(label)
 
 
 def from_zero(axes: Axes) -> None:
