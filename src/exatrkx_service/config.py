@@ -172,18 +172,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                 f"{source}: {key}.geometric.{min(both)}: models.{min(both)} is there as well; "
                 "expected one of them"
             )
-    plan = filled["measure"]
-    passes = max(plan["repetitions"], plan["min_blocks"])
-    for key in ("measure", "study_ensemble", "study_batch"):
-        in_request = max(filled[key].get("batch", [1]))
-        n_samples = passes * math.ceil(filled["events"]["n_events"] / in_request)
-        if (most := max(filled[key]["concurrency"])) > n_samples:
-            batch = ", in requests of study_batch.batch" if in_request > 1 else ""
-            raise ConfigError(
-                f"{source}: {key}.concurrency: {most} clients, but there are {n_samples} samples "
-                "(events.n_events × the larger of measure.repetitions and measure.min_blocks"
-                f"{batch}); expected at least one for each client"
-            )
+    if problem := problem_of_clients(filled, "measure"):
+        raise ConfigError(f"{source}: {problem}")
     load = filled["load"]
     if load["seconds"] > load["max_seconds"]:
         raise ConfigError(
@@ -233,6 +223,27 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     for name, method in filled["physics"]["methods"].items():
         _check_kind(f"{source}: physics.methods.{name}", method)
     return filled
+
+
+def problem_of_clients(config: Mapping[str, Any], key: str) -> str:
+    """Whether there are more clients than samples for them, with the key; empty if not.
+
+    Args:
+        config: the configuration.
+        key: ``measure``, or the section of a study.
+    """
+    passes = max(config["measure"]["repetitions"], config["measure"]["min_blocks"])
+    together = max(config[key].get("batch", [1]))
+    n_samples = passes * math.ceil(config["events"]["n_events"] / together)
+    most = max(config[key]["concurrency"])
+    if most <= n_samples:
+        return ""
+    batch = f", in requests of {together}" if together > 1 else ""
+    return (
+        f"{key}.concurrency: {most} clients, but there are {n_samples} samples (events.n_events × "
+        f"the larger of measure.repetitions and measure.min_blocks{batch}); expected at least one "
+        "for each client"
+    )
 
 
 def finder_kind(method: Mapping[str, Any]) -> str | None:

@@ -74,6 +74,7 @@ class Option:
         served: the stages that run on the server, in pipeline order.
         model: the model of the mode ``model``.
         batch: events in a request.
+        joined: whether the server has a dynamic batcher for the requests.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Option:
     served: tuple[str, ...]
     model: TheirModel | None = None
     batch: int = 1
+    joined: bool = False
 
     @classmethod
     def from_config(
@@ -91,7 +93,8 @@ class Option:
         Args:
             name: its name.
             entry: the entry.
-            server: the section ``server``, which names the model of ``{serve: model}``.
+            server: its server, see ``server_settings.server_of``, which names the model of
+                ``{serve: model}``.
 
         Raises:
             ValueError: ``serve`` names something else than stages, ``ensemble`` or ``fused``; or
@@ -99,7 +102,8 @@ class Option:
         """
         serve, batch = entry["serve"], entry.get("batch", 1)
         if serve in ("ensemble", "fused"):
-            return cls(name, serve, STAGES, batch=batch)
+            joined = "dynamic_batching" in (server or {})
+            return cls(name, serve, STAGES, batch=batch, joined=joined)
         if serve == MODEL and server and "model" in server:
             return cls(name, MODEL, STAGES, TheirModel.from_config(server["model"]))
         unknown = [stage for stage in serve if stage not in STAGES]

@@ -9,7 +9,7 @@ from exatrkx_service.environment import is_wanted
 from exatrkx_service.options import MODEL
 
 # What only who starts a server can choose.
-OURS = ("instances", "threads")
+OURS = ("instances", "threads", "dynamic_batching")
 
 
 def server_of(option: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +93,11 @@ def problem_of_options(server: Mapping[str, Any], options: Mapping[str, Any], ke
                     f"{key}.{name}.server.{choice}: expected none, for it can't be chosen with "
                     f"server.launcher: {launcher}"
                 )
+        if "dynamic_batching" in given and option["serve"] != "fused":
+            return (
+                f"{key}.{name}.server.dynamic_batching: expected none, or serve: fused; "
+                "requests to single stages are not joined"
+            )
         if launcher == "external" and given.get("protocol", server["protocol"]) not in urls:
             return f"server.urls.{given['protocol']}: missing key; {key}.{name} needs it"
     return ""

@@ -46,20 +46,26 @@ def test_requests_with_several_events_are_measured_alone(checkout, config):
     assert plan.count("Measuring ") == 16
 
 
-def test_an_option_that_is_not_there_can_not_be_batched(checkout):
-    overlay = checkout.overlay("batch.yaml", study_batch={"options": ["S0", "S9"]})
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        (
+            {"options": ["S0", "S9"]},
+            "options: S9: no such option; expected one of S0, S1, S2, S3, ",
+        ),
+        (
+            {"concurrency": [500]},
+            "concurrency: 500 clients, but there are 130 samples (events.n_ev",
+        ),
+    ],
+)
+def test_what_requests_with_several_events_need_is_checked(checkout, study, said):
+    overlay = checkout.overlay("batch.yaml", study_batch=study)
     output = checkout.run("--dry-run", "study_batch", "--configfile", overlay, fails=True)
-    expected = "expected one of S0, S1, S2, S3, S4, S5"
-    assert f"error: study_batch.options: S9: no such option; {expected}" in output
+    assert f"error: study_batch.{said}" in output
     assert "Traceback" not in output
-
-
-def test_a_study_that_the_launcher_can_not_do_is_one_clear_error(checkout):
-    overlay = checkout.overlay("container.yaml", server={"launcher": "apptainer"})
-    plan = ("--dry-run", "study_ensemble", "--configfile", overlay)
-    output = checkout.run(*plan, fails=True)
-    assert "error: study_ensemble.options.ensemble_python.server.backend: expected none" in output
-    assert "Traceback" not in output
+    # ... and of them alone.
+    checkout.run("--dry-run", "S0", "--configfile", overlay)
 
 
 def test_each_method_of_the_configuration_is_found_and_compared(checkout):

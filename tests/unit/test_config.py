@@ -307,6 +307,16 @@ def test_an_overlay_adds_an_option(config):
         ("server.instances", {}, "server.instances: found {}, expected a mapping of keys to val"),
         ("study_ensemble.options", {}, "study_ensemble.options.ensemble: missing key"),
         ("study_ensemble.options.S1", {"serve": []}, "options.S1: options.S1 is there as well"),
+        (
+            "options.S1.server",
+            {"dynamic_batching": {"max_batch_size": 4}},
+            "options.S1.server.dynamic_batching: expected none, or serve: fused",
+        ),
+        (
+            "options.S5.server",
+            {"dynamic_batching": {"max_batch_size": 1}},
+            "options.S5.server.dynamic_batching.max_batch_size: found 1, expected at least 2",
+        ),
         ("study_batch.batch", [], "study_batch.batch: found [], expected a list of one or more"),
         ("study_batch.batch", [2, 0], "study_batch.batch[1]: found 0, expected at least 1 and at"),
         ("options.S4_batch2", {"serve": []}, "options.S4_batch2: `study_batch` names its own so"),

@@ -11,7 +11,13 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
-from exatrkx_service.config import CKF, ConfigError, finder_kind, load_config
+from exatrkx_service.config import (
+    CKF,
+    ConfigError,
+    finder_kind,
+    load_config,
+    problem_of_clients,
+)
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
     CODE,
@@ -357,7 +363,7 @@ def study_files(study, kind):
             )
         else:
             problem = problem_of_batches(config[study]["options"], config["options"])
-        if problem:
+        if problem := problem or problem_of_clients(config, study):
             refuse(problem)
         return [path for option in STUDIES[study] for path in timings(option, kind)]
 

@@ -1,10 +1,7 @@
 """Serves the whole pipeline as one model, with the code that a client runs without a server."""
 
-from exatrkx_service.options import STAGES
-from exatrkx_service.serving.stage_model import StageModel
+from exatrkx_service.serving.joined_model import JoinedModel
 
 
-class TritonPythonModel(StageModel):
+class TritonPythonModel(JoinedModel):
     """All five stages; the networks are loaded from the repository that this model lies in."""
-
-    stages = STAGES

@@ -48,7 +48,8 @@ class Placement:
         if self.option.mode == "ensemble":
             return Pipeline([_remote(client, "ensemble", ENSEMBLE, WHOLE_SPEC)])
         if self.option.mode == "fused":
-            return Pipeline([_remote(client, "pipeline", FUSED, WHOLE_SPEC)])
+            joined = self.option.joined
+            return Pipeline([_remote(client, "pipeline", FUSED, WHOLE_SPEC, joined)])
         if self.option.model:
             # It imports torch, which must wait until the process is settled.
             from exatrkx_service.client.their_step import ModelStep
@@ -62,5 +63,7 @@ class Placement:
         return _remote(client, stage, stage, SPECS[stage])
 
 
-def _remote(client: Client | None, name: str, model: str, spec: StageSpec) -> RemoteStep:
-    return RemoteStep(client, name, model, spec.inputs, spec.output, spec.optional)
+def _remote(
+    client: Client | None, name: str, model: str, spec: StageSpec, joined: bool = False
+) -> RemoteStep:
+    return RemoteStep(client, name, model, spec.inputs, spec.output, spec.optional, joined)

@@ -88,6 +88,7 @@ class RemoteStep:
         inputs: names of the tensors it takes.
         output: name of the tensor it gives.
         optional: names of tensors that it takes besides, where there are any.
+        joined: whether Triton may join its requests: then each tensor has a dimension in front.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class RemoteStep:
         inputs: tuple[str, ...],
         output: str,
         optional: tuple[str, ...] = (),
+        joined: bool = False,
     ) -> None:
         self.client = client
         self.name = name
@@ -105,6 +107,7 @@ class RemoteStep:
         self.inputs = inputs
         self.output = output
         self.optional = optional
+        self.joined = joined
 
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
         """Runs the step.
@@ -118,11 +121,14 @@ class RemoteStep:
             for name in (*self.inputs, *self.optional)
             if name in tensors or name in self.inputs
         }
+        if self.joined:
+            inputs = {name: array[None] for name, array in inputs.items()}
         message = transport.encode(self.model, inputs, self.output, f"{request_id}/{self.name}")
         watch.lap(self.name, "serialise")
         answer = self.client.call(self.model, message)
         watch.lap(self.name, REQUEST)
-        tensors[self.output] = self._checked(transport.decode(answer, self.output))
+        output = self._checked(transport.decode(answer, self.output))
+        tensors[self.output] = output[0] if self.joined else output
         watch.lap(self.name, "deserialise")
 
     def _checked(self, array: np.ndarray | None) -> np.ndarray:

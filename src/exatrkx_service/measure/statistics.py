@@ -11,6 +11,7 @@ from exatrkx_service.serving.server import Server
 
 # Parts of a request; an answer from the cache has none of the others but ``queue``.
 PARTS = ("queue", "compute_input", "compute_infer", "compute_output", "cache_hit")
+EXECUTIONS = "executions"  # of a model's computing: fewer than requests where they are joined
 Counts = dict[str, dict[str, tuple[int, int]]]
 T = TypeVar("T")
 N_READINGS = 20  # at most, for somebody else may use the server too
@@ -43,7 +44,10 @@ def settled(read: Callable[[], T]) -> T:
 
 def _read(server: Server, models: Collection[str]) -> Counts:
     return {
-        model: {part: _count(entry, part) for part in (*PARTS, "success", "fail")}
+        model: {
+            part: _count(entry["inference_stats"], part) for part in (*PARTS, "success", "fail")
+        }
+        | {EXECUTIONS: (int(entry.get("execution_count", 0)), 0)}
         for model, entry in _statistics(server, models).items()
     }
 
@@ -62,7 +66,7 @@ def count_done(server: Server, models: Collection[str]) -> dict[str, int]:
     """
     statistics = _statistics(server, models)
     return {
-        model: sum(_count(entry, part)[0] for part in ("success", "fail"))
+        model: sum(_count(entry["inference_stats"], part)[0] for part in ("success", "fail"))
         for model, entry in statistics.items()
     }
 
@@ -71,9 +75,8 @@ def _statistics(server: Server, models: Collection[str]) -> dict[str, Any]:
     try:
         with server.inquiry() as asked:
             return {
-                model: asked.ask("get_inference_statistics", *_which(server, model))["model_stats"][
-                    0
-                ].get("inference_stats", {})
+                model: {"inference_stats": {}}
+                | asked.ask("get_inference_statistics", *_which(server, model))["model_stats"][0]
                 for model in models
             }
     except (ServerError, LookupError) as error:
@@ -113,6 +116,7 @@ def means_between(before: Counts, after: Counts, concurrency: int) -> list[dict[
                 "requests": requests,
                 "failed": differences["fail"][0],
                 "cache_hits": differences["cache_hit"][0],
+                EXECUTIONS: differences[EXECUTIONS][0],
                 **means,
             }
         )

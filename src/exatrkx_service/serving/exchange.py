@@ -33,3 +33,8 @@ def respond(name: str, array: Any) -> Any:
     # them. A copy has those that it asks for.
     tensor = torch.as_tensor(array).clone(memory_format=torch.contiguous_format)
     return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, tensor)])
+
+
+def fail(message: str) -> Any:
+    """Gives the response of a request that failed."""
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))

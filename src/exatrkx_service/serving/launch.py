@@ -91,6 +91,9 @@ def launch(
     scripted: set[str] = set()  # of the models without a network, those that need no Python
     if choice.get("backend") == "native":
         scripted = set(models).intersection(scripted_models(pipeline, device))
+    batching = settings.get("dynamic_batching")
+    if batching:
+        scripted -= {FUSED}  # the native backend has one request at a time
     # What is served in the server's own process.
     own = {*NETWORKS, *scripted} if choice.get("backend") == "native" or not embed else set()
     _check_networks(model_repository, models, own, pipeline)
@@ -101,6 +104,7 @@ def launch(
         device=device,
         instances=settings["instances"],
         scripted=scripted,
+        batching=batching,
     )
     if embed:
         networks, library = native.describe(choice), choice.get("library")
@@ -119,7 +123,9 @@ def launch(
         environment = cleaned(os.environ)
     if largest:
         python = [model for model in models if model not in own]
-        check_room(python, settings["instances"], largest)
+        most = batching["max_batch_size"] if batching else 1
+        room = {name: most * size for name, size in largest.items()}
+        check_room(python, settings["instances"], room)
     ports = settings.get("ports") or free_ports(address)
     check_free(ports, address)
     region = f"exatrkx_{secrets.token_hex(6)}_"

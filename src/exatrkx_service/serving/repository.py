@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from exatrkx_service.options import NETWORKS
+from exatrkx_service.options import FUSED, NETWORKS
 from exatrkx_service.pipeline.stages import script_path
 from exatrkx_service.serving.guard import STUB
 from exatrkx_service.serving.scripted import write_scripted
@@ -92,6 +92,22 @@ def place(config: ModelConfig, *, device: str, instances: int | Mapping[str, int
     return config
 
 
+def batch(config: ModelConfig, batching: Mapping[str, int]) -> ModelConfig:
+    """Lets Triton join the requests that wait, for the model of the whole pipeline.
+
+    Args:
+        config: of the model; changed in place.
+        batching: ``dynamic_batching`` of an option's server: ``max_batch_size`` and
+            ``max_queue_delay_us``.
+    """
+    config.max_batch_size = batching["max_batch_size"]
+    delay_us = batching.get("max_queue_delay_us", 0)
+    config.dynamic_batching.max_queue_delay_microseconds = delay_us
+    for tensor in config.input:
+        tensor.allow_ragged_batch = True  # events differ in their sizes
+    return config
+
+
 def export_repository(source: Path, destination: Path, pipeline: Mapping[str, Any]) -> None:
     """Makes a model repository complete, but for the networks: those are exported into it.
 
@@ -128,6 +144,7 @@ def prepare(
     device: str,
     instances: int | Mapping[str, int],
     scripted: Collection[str] = (),
+    batching: Mapping[str, int] | None = None,
 ) -> Path:
     """Makes the model repository of one server in an empty folder.
 
@@ -140,6 +157,7 @@ def prepare(
         device: see ``place``.
         instances: see ``instances_of``.
         scripted: models in Python that the native backend is to serve, see ``scripted``.
+        batching: see ``batch``; None for a request at a time.
 
     Returns:
         ``destination``.
@@ -158,6 +176,8 @@ def prepare(
         else:
             (model / "1").symlink_to((path.parent / "1").resolve())
         config = place(configure(config, pipeline), device=device, instances=instances)
+        if batching and config.name == FUSED:
+            config = batch(config, batching)
         (model / "config.pbtxt").write_text(text_format.MessageToString(config))
     return destination
 

@@ -50,16 +50,22 @@ class ServedModel:
         responses = []
         for request in requests:
             watch = Stopwatch()
-            tensors = {name: self.exchange.take(request, name) for name in self.inputs}
-            for name in self.optional:
-                if self.exchange.has(request, name):
-                    tensors[name] = self.exchange.take(request, name)
+            tensors = self.take(request)
             watch.lap(self.model, CONVERT)
             self.compute(tensors, watch)
-            responses.append(self.exchange.respond(self.output, tensors[self.output]))
+            responses.append(self.respond(tensors[self.output]))
             watch.lap(self.model, CONVERT)
             self.journal.note(request.request_id(), watch.laps)
         return responses
+
+    def take(self, request: Any) -> dict[str, Any]:
+        """The inputs of a request, by their names."""
+        optional = (name for name in self.optional if self.exchange.has(request, name))
+        return {name: self.exchange.take(request, name) for name in (*self.inputs, *optional)}
+
+    def respond(self, output: Any) -> Any:
+        """The response that holds the output."""
+        return self.exchange.respond(self.output, output)
 
     def finalize(self) -> None:
         """Writes the journal; called when the server unloads the model."""

@@ -5,6 +5,7 @@ from exatrkx_service.measure import statistics
 
 def counts(n):
     parts = dict.fromkeys((*statistics.PARTS, "success", "fail"), (n, n * 1_000_000))
+    parts[statistics.EXECUTIONS] = (n // 2, 0)
     return {"gnn": parts | {"cache_hit": (0, 0), "fail": (0, 0)}}
 
 
@@ -24,6 +25,7 @@ def test_a_server_that_is_never_idle_is_not_waited_for_without_end(monkeypatch):
 def test_means_are_those_between_two_readings():
     (row,) = statistics.means_between(counts(2), counts(6), concurrency=4)
     assert row["requests"] == 4 and row["concurrency"] == 4
+    assert row["executions"] == 2
     assert row["queue_ms"] == 1.0 and row["cache_hits"] == row["failed"] == 0
     assert "cache_hit_ms" not in row
     assert statistics.means_between(counts(2), counts(2), concurrency=1) == []

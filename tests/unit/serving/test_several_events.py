@@ -1,18 +1,24 @@
 """Several events in one request: every option finds the tracks that it finds one by one."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
 from real_server import MARKS
 from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.placement import Placement
 from exatrkx_service.client.remote import Client
 from exatrkx_service.events.event import EventBatch
+from exatrkx_service.measure.statistics import EXECUTIONS, read_counts
+from exatrkx_service.measure.trace import read_trace
 from exatrkx_service.models.export import WEIGHTS, export_all, read_check_events
 from exatrkx_service.options import ENSEMBLE, FUSED, STAGES, Option
 from exatrkx_service.pipeline.pipeline import local_pipeline
+from exatrkx_service.serving.journal import read_journals
 from exatrkx_service.serving.launch import launch
 from exatrkx_service.serving.native import CHOICE, choose_backend
 
@@ -71,6 +77,62 @@ def test_every_option_finds_the_tracks_of_each_event(
                     found(events[0])["labels"], alone(events[0])["labels"]
                 )
             client.close()
+
+
+def test_requests_that_wait_are_joined(repository, settings, config, tmp_path):
+    pipeline = config["pipeline"]
+    choose_backend(repository / CHOICE, "auto")
+    export_all(WEIGHTS, repository, pipeline)
+    events = read_check_events()
+    alone = local_pipeline(repository, pipeline)
+    sent = [events[0], EventBatch.of([events[1], EMPTY, events[0]]), EMPTY, events[1]]
+    expected = [
+        one_by_one(alone, points.events() if isinstance(points, EventBatch) else [points])
+        for points in sent
+    ]
+    batching = {"max_batch_size": 4, "max_queue_delay_us": 200_000}
+    settings |= {"dynamic_batching": batching}
+    option = Option.from_config("S5", {"serve": "fused"}, settings)
+    wrong = EventBatch(events[0], np.array([1, 2]))
+    pool = ThreadPoolExecutor(4)
+    with launch(repository, (FUSED,), tmp_path / "w", settings, pipeline) as server, pool:
+        placement = Placement(option, repository, dict(pipeline))
+
+        def ask(number, points, request_id):
+            protocol = ("grpc", "http")[number % 2]
+            client = Client(server.url(protocol), protocol, 60)
+            with contextlib.closing(client):
+                found = placement.pipeline(client)(points, request_id=request_id)
+            return found["labels"]
+
+        def ask_all(name):
+            jobs = [pool.submit(ask, *pair, f"{name}/{pair[0]}") for pair in enumerate(sent)]
+            for job, labels in zip(jobs, expected, strict=True):
+                np.testing.assert_array_equal(job.result(), labels)
+
+        for number in range(3):
+            ask_all(number)
+        counts = read_counts(server, [FUSED])[FUSED]
+        assert counts["success"][0] == 12 and counts[EXECUTIONS][0] < 9
+        # One that is wrong fails alone.
+        sent[2] = wrong
+        jobs = [pool.submit(ask, *pair, "wrong") for pair in enumerate(sent)]
+        with pytest.raises(InferenceServerException, match=r"event_sizes.* space points"):
+            jobs[2].result()
+        for job, labels in list(zip(jobs, expected, strict=True))[:2]:
+            np.testing.assert_array_equal(job.result(), labels)
+        rows = np.stack([events[0], events[0]])
+        with grpcclient.InferenceServerClient(server.grpc_url) as client:
+            given = grpcclient.InferInput("space_points", rows.shape, "FP32")
+            given.set_data_from_numpy(rows)
+            with pytest.raises(InferenceServerException, match="expected 1 in front"):
+                client.infer(FUSED, [given])
+    requests, notes = read_trace(server.trace), read_journals(server.journals)
+    # Each has the times of what it waited for.
+    for number in range(4):
+        name = f"0/{number}/pipeline"
+        stages = [lap.stage for lap in requests[name].parts("pipeline", notes[name])]
+        assert set(STAGES) < set(stages)
 
 
 def test_a_batch_gives_its_events_back():
