@@ -161,7 +161,10 @@ def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str,
         serve = entry["serve"]
         if serve and serve != MODEL:
             needed = ", ".join(Option.from_config(name, entry).models)
-            found[name] = f"needs {needed}; the server is measured with {server['model']['name']}"
+            found[name] = (
+                f"needs {needed} of our model repository; with server.model, here "
+                f"{server['model']['name']}, only options with serve: {MODEL} are measured"
+            )
     return found
 
 

@@ -28,7 +28,17 @@ NAMED = ("options", "physics.methods", "server.headers", "study_ensemble.options
 LEAVES = [key for key, rule in RULES.items() if "properties" not in rule and key not in NAMED]
 # Sections that the default does not have.
 OPTIONAL = ("pipeline.models.", "pipeline.geometric.", "server.model.")
-OVERLAYS = ("smoke", "physics", "presets", "tiny", "reference", "ttbar", "v100", "perlmutter")
+OVERLAYS = (
+    "smoke",
+    "physics",
+    "presets",
+    "tiny",
+    "reference",
+    "ttbar",
+    "v100",
+    "perlmutter",
+    "gpu",
+)
 EXTERNAL = {"launcher": "external", "urls": {"grpc": "node:1", "http": "node:2"}}
 
 
@@ -183,9 +193,9 @@ def test_overlays_are_valid_over_the_default(root, config, name):
     loaded = load_config(merged, name)
     assert loaded["options"] == config["options"]
     assert loaded["results"] == f"results/{name}"
-    short = name in ("smoke", "ttbar")
-    assert loaded["measure"]["concurrency"] == ([1, 2] if short else [1, 2, 4, 8])
-    assert (loaded["pipeline"]["device"] == "cuda") == (name in ("v100", "perlmutter"))
+    clients = {"smoke": [1, 2], "ttbar": [1, 2], "gpu": [1, 4]}.get(name, [1, 2, 4, 8])
+    assert loaded["measure"]["concurrency"] == clients
+    assert (loaded["pipeline"]["device"] == "cuda") == (name in ("v100", "perlmutter", "gpu"))
     trains = name in ("tiny", "reference")
     assert (loaded["pipeline"]["weights"] == f"results/{name}/models") == trains
 

@@ -64,7 +64,10 @@ def test_options_that_need_other_models_are_left_out_with_the_reason(config):
     server = config["server"] | {"model": model | {"scales": [2]}}
     found = left_out(config["options"], server)
     assert list(found) == ["S1", "S2", "S3", "S4", "S5"]
-    assert found["S2"] == "needs building; the server is measured with tracks"
+    assert found["S2"] == (
+        "needs building of our model repository; with server.model, here tracks, only options with "
+        "serve: model are measured"
+    )
     option = Option.from_config("theirs", {"serve": "model"}, server)
     assert option.needs_server and option.models == ("tracks",)
     assert (option.model.version, option.model.features, option.model.scales) == ("2", ("r",), (2,))

@@ -131,6 +131,9 @@ def test_its_requests_are_divided_by_the_servers_trace(measured):
 
 
 def test_what_is_left_out_is_said_once_and_refused_by_name(measured):
-    reason = "it needs embedding, building, filtering, gnn, labeling; the server is measured with"
-    assert measured.output.count(f"S3 is left out: {reason} pipeline") == 1
-    assert f"options.S3: {reason} pipeline" in measured.refused
+    reason = (
+        "it needs embedding, building, filtering, gnn, labeling of our model repository; with "
+        "server.model, here pipeline, only options with serve: model are measured"
+    )
+    assert measured.output.count(f"S3 is left out: {reason}") == 1
+    assert f"options.S3: {reason}" in measured.refused

@@ -76,7 +76,7 @@ for option in OPTIONS:
             timings(option),
         localrule: True
         message:
-            f"{option} is measured"
+            f"{option} is measured, {RESULTS}/timings/{option}; `snakemake aggregate` makes the tables"
 
 
 for option in LEFT_OUT:

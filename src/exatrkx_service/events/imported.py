@@ -46,22 +46,29 @@ def write_imported(folder: Path, event: Event, *, truth: bool) -> None:
 
 def imported_space_points(folder: Path, event_id: int) -> np.ndarray:
     """Space points of an event, as of ``Event``."""
-    return pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))[POSITION].to_numpy()
+    return _matrix(pd.read_parquet(event_file(folder, event_id, SPACE_POINTS)), POSITION)
 
 
 def imported_with_columns(folder: Path, event_id: int) -> PointsWithColumns:
     """Space points of an event with the columns that were kept of its file."""
     points = pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))
     names = [name for name in points if name.startswith(COLUMN)]
-    columns = np.ascontiguousarray(points[names].to_numpy())
-    return PointsWithColumns(points[POSITION].to_numpy(), columns)
+    return PointsWithColumns(_matrix(points, POSITION), _matrix(points, names))
 
 
 def read_imported(folder: Path, event_id: int) -> Event:
     """An event; without particles if its truth is not known."""
     points = pd.read_parquet(event_file(folder, event_id, SPACE_POINTS))
-    positions = points[POSITION].to_numpy()
+    positions = _matrix(points, POSITION)
     if INDEX not in points:
         return Event.without_truth(event_id, positions)
     particles = pd.read_parquet(event_file(folder, event_id, PARTICLES))
     return Event(event_id, positions, points[INDEX].to_numpy(), particles)
+
+
+def _matrix(table: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Columns as an array in C order, as generated events have it and as a server is sent it.
+
+    pandas gives it in the order of Fortran, in which networks take another time.
+    """
+    return np.ascontiguousarray(table[columns].to_numpy())

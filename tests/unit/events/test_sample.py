@@ -70,6 +70,8 @@ def test_events_are_taken_in_and_read_again(tmp_path):
     expected = np.array([[30, math.pi / 2, -100], [70, -math.pi / 4, 2000]], np.float32)
     np.testing.assert_array_equal(found[0], expected)
     event = read_event(manifest.parent, 0)
+    # What runs at home must have the memory layout of what a server is sent.
+    assert all(points.flags.c_contiguous for points in (*found.values(), event.space_points))
     assert event.particle_index.tolist() == [-1, -1] and len(event.particles) == 0
     content = json.loads(manifest.read_text())
     assert content["settings"] == settings and content["code_sha256"] == "c0de"
