@@ -170,14 +170,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
                 f"{source}: {key}.geometric.{min(both)}: models.{min(both)} is there as well; "
                 "expected one of them"
             )
-    plan = filled["measure"]
-    n_samples = filled["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
-    if (most := max(plan["concurrency"])) > n_samples:
-        raise ConfigError(
-            f"{source}: measure.concurrency: {most} clients, but there are {n_samples} samples "
-            "(events.n_events × the larger of measure.repetitions and measure.min_blocks); "
-            "expected at least one for each client"
-        )
+    if problem := problem_of_clients(filled, "measure"):
+        raise ConfigError(f"{source}: {problem}")
     load = filled["load"]
     if load["seconds"] > load["max_seconds"]:
         raise ConfigError(
@@ -198,7 +192,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             filled["pipeline"]["kernels"] = "torch"
     in_onnx = [s for s, model in filled["pipeline"].get("models", {}).items() if is_onnx(model)]
     if in_onnx:
-        options = filled["options"] | filled["study_ensemble"]["options"]
+        options = {"options": filled["options"]}
+        options["study_ensemble.options"] = filled["study_ensemble"]["options"]
         if problem := problem_of_onnx(server, options, f"pipeline.models.{in_onnx[0]}.file"):
             raise ConfigError(f"{source}: {problem}")
         server["backend"] = "python"
@@ -222,6 +217,24 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
     for name, method in filled["physics"]["methods"].items():
         _check_kind(f"{source}: physics.methods.{name}", method)
     return filled
+
+
+def problem_of_clients(config: Mapping[str, Any], section: str) -> str:
+    """What is wrong with the numbers of clients of a section, with its key; empty if nothing is.
+
+    Args:
+        config: complete, and right as far as the schema goes.
+        section: one with the key ``concurrency``.
+    """
+    plan, most = config["measure"], max(config[section]["concurrency"])
+    n_samples = config["events"]["n_events"] * max(plan["repetitions"], plan["min_blocks"])
+    if most <= n_samples:
+        return ""
+    return (
+        f"{section}.concurrency: {most} clients, but there are {n_samples} samples "
+        "(events.n_events × the larger of measure.repetitions and measure.min_blocks); "
+        "expected at least one for each client"
+    )
 
 
 def finder_kind(method: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,13 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from exatrkx_service import environment
-from exatrkx_service.config import CKF, ConfigError, finder_kind, load_config
+from exatrkx_service.config import (
+    CKF,
+    ConfigError,
+    finder_kind,
+    load_config,
+    problem_of_clients,
+)
 from exatrkx_service.identity import (
     ANALYSIS_CODE,
     CODE,
@@ -342,7 +348,9 @@ def study_files(kind):
 
     def files(wildcards):
         key = "study_ensemble.options"
-        if problem := problem_of_options(config["server"], STUDY["options"], key):
+        if problem := problem_of_options(
+            config["server"], STUDY["options"], key
+        ) or problem_of_clients(config, "study_ensemble"):
             refuse(problem)
         return [path for option in STUDIED for path in timings(option, kind)]
 
