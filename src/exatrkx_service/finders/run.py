@@ -132,6 +132,7 @@ def _end(code: int, log: Path) -> str:
     """What a command that failed said last, or how it ended."""
     text = log.read_text(errors="replace").strip()
     last = text.splitlines()[-1].strip()[:N_LAST] if text else "it said nothing"
+    last = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in last)
     if last.startswith("error: "):
         return last.removeprefix("error: ")
     if code > 128:

@@ -185,6 +185,7 @@ def test_a_table_that_is_a_folder_is_told(run, program):
         ("print('one'); sys.exit('the model\\n  is missing ')", "ended with exit code 1: is miss"),
         ("1 / 0", ": ended with exit code 1: ZeroDivisionError: division by zero"),
         ("os.kill(os.getpid(), 11)", ": ended by SIGSEGV; it said nothing"),
+        ("sys.exit('\\033[31mred')", ": ended with exit code 1: \ufffd[31mred"),
         ("print('x' * 10**6); sys.exit(1)", f": ended with exit code 1: {500 * 'x'}"),
     ],
 )
