@@ -302,6 +302,8 @@ def test_an_overlay_adds_an_option(config):
         ("options.S1.server", {"image": "x"}, "options.S1.server.image: unknown key; expected one"),
         ("options.S1.server", {"protocol": "h2"}, "options.S1.server.protocol: found 'h2', expec"),
         ("options.S1.server", {"instances": 0}, "options.S1.server.instances: found 0, expected"),
+        ("speed.options", ["S5"], "speed.options: found ['S5'], expected a list of none or more, "),
+        ("speed.options", ["S5"], "each text, none of them twice, S0 among them"),
         ("options.S0.server", {"threads": 2}, "options.S0.server: expected none, for nothing is"),
         (
             "options.S5.server",
