@@ -194,7 +194,8 @@ def load_config(config: dict[str, Any], source: str, schema_path: Path = SCHEMA)
             filled["pipeline"]["kernels"] = "torch"
     in_onnx = [s for s, model in filled["pipeline"].get("models", {}).items() if is_onnx(model)]
     if in_onnx:
-        options = filled["options"] | filled["study_ensemble"]["options"]
+        options = {"options": filled["options"]}
+        options["study_ensemble.options"] = filled["study_ensemble"]["options"]
         if problem := problem_of_onnx(server, options, f"pipeline.models.{in_onnx[0]}.file"):
             raise ConfigError(f"{source}: {problem}")
         server["backend"] = "python"

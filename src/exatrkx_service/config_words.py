@@ -84,6 +84,7 @@ def describe(rule: dict[str, Any]) -> str:
         if rule.get("minItems", 0) == rule.get("maxItems"):
             extent = str(rule["minItems"])
         twice = ", none of them twice" if rule.get("uniqueItems") else ""
-        return f"a list of {extent}, each {describe(rule['items'])}{twice}"
+        among = f", {rule['contains']['const']} among them" if "contains" in rule else ""
+        return f"a list of {extent}, each {describe(rule['items'])}{twice}{among}"
     least = rule.get("minLength", rule.get("minProperties", 0))
     return _KINDS[kind] + (", not empty" if least else "")

@@ -170,4 +170,4 @@ def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str,
 
 def is_onnx(model: Mapping[str, Any] | None) -> bool:
     """Whether a network, an entry of ``pipeline.models``, is in ONNX; it needs Python."""
-    return str((model or {}).get("file", "")).endswith(".onnx")
+    return str((model or {}).get("file", "")).lower().endswith(".onnx")

@@ -149,7 +149,10 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
     folder, models = pipeline["weights"], pipeline.get("models", {})
     for stage in NETWORKS:
         path = network_file(pipeline, stage)
-        if path is None or (root / path).is_file():
+        if path is None:
+            continue
+        _check_name(f"{key}.models.{stage}.file" if stage in models else f"{key}.weights", path)
+        if (root / path).is_file():
             continue
         if stage in models:
             raise ConfigError(
@@ -163,6 +166,14 @@ def _check_networks(key: str, pipeline: Mapping[str, Any], trained: str, root: P
             )
 
 
+def _check_name(key: str, file: str) -> None:
+    if set(file) & set("{}"):
+        raise ConfigError(
+            f"{key}: {file}: braces in its name, which Snakemake takes for those of a wildcard; "
+            "expected a name without"
+        )
+
+
 def _check_finder(key: str, method: Mapping[str, Any], root: Path) -> None:
     file = finder_file(method)
     if file is not None and not (root / file).is_file():
@@ -170,6 +181,8 @@ def _check_finder(key: str, method: Mapping[str, Any], root: Path) -> None:
     program = method.get("command", [""])[0]
     if "/" in program and not (root / program).is_file():
         raise ConfigError(f"{key}.command: {program}: no such file; expected a program")
+    for file in finder_files(method):
+        _check_name(key, file)
     for file in method.get("files", ()):
         if not (root / file).is_file():
             raise ConfigError(f"{key}.files: {file}: no such file; expected one of the finder's")

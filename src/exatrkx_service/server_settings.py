@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exatrkx_service.environment import is_wanted
-from exatrkx_service.options import MODEL
+from exatrkx_service.options import ENSEMBLE, MODEL, Option
 
 # What only who starts a server can choose.
 OURS = ("instances", "threads", "dynamic_batching")
@@ -56,11 +56,6 @@ def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: s
         return "server.tls: expected certificate and key, or none of them"
     of_model = [name for name, option in options.items() if option["serve"] == MODEL]
     if "model" not in server:
-        if of_model:
-            return (
-                f"options.{of_model[0]}.serve: {MODEL}: expected server.model, the model that "
-                "somebody else serves"
-            )
         return ""
     if not of_model:
         return (
@@ -87,6 +82,21 @@ def problem_of_options(server: Mapping[str, Any], options: Mapping[str, Any], ke
     barred = ("backend",) * (launcher != "embedded") + OURS * (launcher == "external")
     for name, option in options.items():
         given = option.get("server", {})
+        if option["serve"] == MODEL and "model" not in server:
+            return (
+                f"{key}.{name}.serve: {MODEL}: expected server.model, the model that somebody else "
+                "serves"
+            )
+        if given and not option["serve"]:
+            return f"{key}.{name}.server: expected none, for nothing is served"
+        models = Option.from_config(name, option, server).models
+        instances = given.get("instances")
+        for model in instances if isinstance(instances, Mapping) else ():
+            if model not in models:
+                return (
+                    f"{key}.{name}.server.instances.{model}: {name} does not use this model; "
+                    f"expected those of {', '.join(m for m in models if m != ENSEMBLE)}"
+                )
         for choice in barred:
             if choice in given:
                 return (
@@ -122,12 +132,14 @@ def problem_of_batches(names: Sequence[str], options: Mapping[str, Any]) -> str:
     return ""
 
 
-def problem_of_onnx(server: Mapping[str, Any], options: Mapping[str, Any], key: str) -> str:
+def problem_of_onnx(
+    server: Mapping[str, Any], options: Mapping[str, Mapping[str, Any]], key: str
+) -> str:
     """What keeps a network in ONNX from being served: ONNX Runtime is called from Python.
 
     Args:
         server: the section ``server``.
-        options: all options, those of studies as well.
+        options: all options by their section, those of studies as well.
         key: of the network's file.
     """
     if server["launcher"] not in ("embedded", "external"):
@@ -136,8 +148,9 @@ def problem_of_onnx(server: Mapping[str, Any], options: Mapping[str, Any], key: 
             "expected server.launcher: embedded, or TorchScript"
         )
     chosen = {"server.backend": server["backend"]}
-    for name, option in options.items():
-        chosen[f"options.{name}.server.backend"] = option.get("server", {}).get("backend")
+    for section, entries in options.items():
+        for name, option in entries.items():
+            chosen[f"{section}.{name}.server.backend"] = option.get("server", {}).get("backend")
     for where, backend in chosen.items():
         if backend == "native":
             return f"{where}: native can't run the ONNX of {key}; expected auto or python"

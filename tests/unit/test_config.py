@@ -15,11 +15,13 @@ from exatrkx_service.config import (
     ConfigError,
     keys,
     load_config,
+    problem_of_clients,
     read_schema,
     reference_table,
 )
 from exatrkx_service.options import STAGES
 from exatrkx_service.pipeline.labeling import CUT_KEYS
+from exatrkx_service.server_settings import problem_of_options
 
 SCHEMA = read_schema()
 RULES = dict(keys(SCHEMA))
@@ -310,6 +312,14 @@ def test_an_overlay_adds_an_option(config):
         ("options.S1.server", {"image": "x"}, "options.S1.server.image: unknown key; expected one"),
         ("options.S1.server", {"protocol": "h2"}, "options.S1.server.protocol: found 'h2', expec"),
         ("options.S1.server", {"instances": 0}, "options.S1.server.instances: found 0, expected"),
+        ("speed.options", ["S5"], "speed.options: found ['S5'], expected a list of none or more, "),
+        ("speed.options", ["S5"], "each text, none of them twice, S0 among them"),
+        ("options.S0.server", {"threads": 2}, "options.S0.server: expected none, for nothing is"),
+        (
+            "options.S5.server",
+            {"instances": {"gnn": 2}},
+            "options.S5.server.instances.gnn: S5 does not use this model; expected those of pipel",
+        ),
         ("server.instances", 0, "server.instances: found 0, expected at least 1 and at most 64"),
         ("server.instances", "x", "server.instances: found 'x', expected integer, at least 1"),
         ("server.instances", {"gn": 2}, "server.instances.gn: unknown key; did you mean gnn?"),
@@ -610,3 +620,18 @@ def test_what_serves_onnx(config):
         ConfigError, match=r"pipeline\.models\.gnn\.file: ONNX: the LibTorch of server"
     ):
         backend(launcher="shifter")
+    native = {"ensemble": {"serve": "ensemble", "server": {"backend": "native"}}}
+    config = config | {"study_ensemble": {"options": native}}
+    with pytest.raises(ConfigError, match=r"study_ensemble\.options\.ensemble\.server\.backend: n"):
+        backend()
+
+
+def test_what_a_study_needs_is_told_when_it_is_asked_for(config):
+    options = {"ensemble": {"serve": "model"}}
+    study = {"options": options, "concurrency": [1024]}
+    filled = load_config(put(config | {"study_ensemble": study}, "events.n_events", 1), "mine")
+    found = problem_of_options(filled["server"], options, "study_ensemble.options")
+    assert found.startswith("study_ensemble.options.ensemble.serve: model: expected server.model")
+    found = problem_of_clients(filled, "study_ensemble")
+    assert found.startswith("study_ensemble.concurrency: 1024 clients, but there are ")
+    assert problem_of_clients(filled, "measure") == ""

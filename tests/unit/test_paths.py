@@ -108,6 +108,10 @@ def test_networks_of_others_are_there(checkout, config):
             f"{key}.models.gnn.file: theirs.pt: no such file; expected one of TorchScript, "
             "torch.export (.pt2) or ONNX (.onnx)"
         )
+    (checkout / "theirs {x}.pt").touch()
+    braces = {"models": {"gnn": {"file": "theirs {x}.pt"}}}
+    text = message(checkout, load_config(config, "mine"), pipeline=braces)
+    assert text.startswith("pipeline.models.gnn.file: theirs {x}.pt: braces in its name, which")
     (checkout / "theirs.pt").touch()
     (checkout / "two").mkdir()
     for name in ("embedding", "filtering"):

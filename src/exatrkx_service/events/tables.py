@@ -154,6 +154,8 @@ def read_text(path: Path, start: str = "a header") -> str:
     """
     if not path.exists():
         raise EventFormatError(f"{path}: no such file")
+    if not (path.is_file() or path.is_dir()):  # reading a pipe or a device may never end
+        raise EventFormatError(f"{path}: a pipe or a device, expected a CSV file")
     try:
         data = path.read_bytes()
         if data.startswith(GZIP):

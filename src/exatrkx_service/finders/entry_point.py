@@ -78,9 +78,11 @@ def _import(place: str) -> ModuleType:
         return importlib.import_module(place)
     path = Path(place).resolve()
     sys.path.insert(0, str(path.parent))  # for what lies beside it
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # Not in the place of a library of that name which was imported here.
+    name = f"finder_{path.stem}" if path.stem in sys.modules else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

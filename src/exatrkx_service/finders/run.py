@@ -18,6 +18,7 @@ from exatrkx_service.finders.exchange import read_results, write_events
 from exatrkx_service.serving.process import PACKAGES, guarded_process
 from exatrkx_service.tracking.method import Method, MethodError
 
+TEMPORARY = "temporary"  # where a finder's libraries keep what is for its time alone
 N_LAST = 500  # characters of what a finder said last that an error repeats
 
 
@@ -53,8 +54,8 @@ def run_finder(
     kind = finder_kind(method)
     key = f"{key}.{kind}: {_shown(method[kind])}"
     given, folder, log = work / "events", work / "tracks", work / "output.txt"
-    given.mkdir()
-    folder.mkdir()
+    for place in (given, folder, work / TEMPORARY):
+        place.mkdir()
     sizes = write_events(given, events, method.get("settings", {}))
     if kind == "finder":
         module = "exatrkx_service.finders.entry_point"
@@ -99,12 +100,17 @@ def _run(
     key: str, command: list[str], log: Path, work: Path, threads: int, timeout_s: float
 ) -> int:
     """Runs a command on so many cores; its exit code."""
+    temporary = str((work / TEMPORARY).resolve())
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[-threads:])  # the process inherits it
     try:
         with guarded_process(
             command,
-            {**os.environ, "PYTHONPATH": str(PACKAGES)},
+            {
+                **os.environ,
+                "PYTHONPATH": str(PACKAGES),
+                "TMPDIR": temporary,
+            },
             log,
             region=f"exatrkx-finder-{os.getpid()}-",
             work=work,
@@ -126,6 +132,7 @@ def _end(code: int, log: Path) -> str:
     """What a command that failed said last, or how it ended."""
     text = log.read_text(errors="replace").strip()
     last = text.splitlines()[-1].strip()[:N_LAST] if text else "it said nothing"
+    last = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in last)
     if last.startswith("error: "):
         return last.removeprefix("error: ")
     if code > 128:

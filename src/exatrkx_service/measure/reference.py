@@ -15,6 +15,7 @@ from exatrkx_service.measure.lock import only_measurement
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline.labeling import CUT_KEYS
 from exatrkx_service.pipeline.pipeline import local_pipeline
+from exatrkx_service.pipeline.stages import StageError
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.tracking import Method, found_edges, to_tracks
 
@@ -42,13 +43,17 @@ def run_reference(
 
     Raises:
         ModelFileError: a network is missing or is no TorchScript.
+        StageError: a network failed on an event; names both.
     """
     devices.settle(parameters["threads"])
     pipeline = local_pipeline(model_repository, parameters)
     cut = labeling_cut(parameters)
     sizes, tracks, edges, times = [], [], [], []
     for event in events:
-        tensors = pipeline(event.space_points)
+        try:
+            tensors = pipeline(event.space_points)
+        except StageError as error:
+            raise StageError(f"{error}, in event {event.event_id}") from error
         sizes.append(
             {
                 "event": event.event_id,

@@ -22,7 +22,7 @@ from exatrkx_service.models.weights import load_network, read_metadata
 from exatrkx_service.paths import network_file, replacement
 from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.building import build_edges
-from exatrkx_service.pipeline.stages import IDENTITY, script_path
+from exatrkx_service.pipeline.stages import IDENTITY, reason, script_path
 
 WEIGHTS = Path(__file__).parent / "weights"  # the weights that the package ships
 CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
@@ -179,7 +179,14 @@ def _compare(stage: str, eager: nn.Module, scripted: nn.Module, name: Path | str
         inputs = _inputs(stage, points)
         expected = eager(*inputs)
         for _ in range(N_WARM_UP):
-            if not torch.equal(scripted(*inputs), expected):
+            try:
+                found = scripted(*inputs)
+            except (RuntimeError, torch.jit.Error) as error:
+                raise ExportError(
+                    f"{name}: TorchScript of {stage} fails on check event {number} ({len(points)} "
+                    f"space points): {reason(error)}; expected an answer"
+                ) from None
+            if not torch.equal(found, expected):
                 raise ExportError(
                     f"{name}: TorchScript of {stage} differs from the eager network on "
                     f"check event {number} ({len(points)} space points); expected identical bits"

@@ -19,9 +19,9 @@ from exatrkx_service.models.network_file import (
     ModelError,
     check_inputs,
     check_pointer,
-    reason,
 )
 from exatrkx_service.pipeline.device import place_constants
+from exatrkx_service.pipeline.stages import reason
 
 # Columns that a network can ask for.
 FEATURES = ("phi", *NODE_FEATURES)
@@ -59,7 +59,15 @@ class ForeignEmbedding(nn.Module):
         """As of ``networks.Embedding``."""
         if space_points.size(0) == 0:
             return torch.zeros([0, self.dimension], device=space_points.device)
-        return self.model(self.features(space_points)).to(torch.float32)
+        answer = self.model(self.features(space_points)).to(torch.float32)
+        if answer.dim() != 2 or answer.size(0) != space_points.size(0):
+            raise ValueError(
+                f"gives {list(answer.shape)} for {space_points.size(0)} space points, expected a "
+                "row for each"
+            )
+        if not torch.isfinite(answer).all():
+            raise ValueError("gives numbers that are not finite, expected finite ones")
+        return answer
 
 
 class EdgeScores(nn.Module):
@@ -80,6 +88,12 @@ class EdgeScores(nn.Module):
         if edges.size(1) == 0:  # others' networks need not know what to do with none
             return torch.zeros([0], device=space_points.device)
         answer = self.model(self.features(space_points), edges).to(torch.float32).flatten()
+        if answer.size(0) != edges.size(1):
+            raise ValueError(
+                f"gives {answer.size(0)} numbers for {edges.size(1)} edges, expected one for each"
+            )
+        if not torch.isfinite(answer).all():  # in a comparison it would lose the edge
+            raise ValueError("gives numbers that are not finite, expected finite ones")
         return torch.sigmoid(answer) if self.logit else answer
 
 
@@ -132,23 +146,23 @@ def wrap(
         ModelError: it is no network, takes or gives something else, or does not run here.
     """
     features = ScaledFeatures(model["features"], model["scales"])
-    space_points, *edges = examples[0]
-    if path.suffix in _OTHERS:
+    if path.suffix.lower() in _OTHERS:
         script = _read(stage, path, features, examples)
     else:
         script = _load(path)
         _check_signature(path, script, _N_INPUTS[stage])
-    answer = _run(path, script, features, examples[0])
-    _check_answer(stage, path, answer, len(space_points), edges)
+    for example in examples:
+        answer = _run(path, script, features, example)
+        _check_answer(stage, path, answer, len(example[0]), example[1:])
+        if model.get("output") == "score" and not ((answer >= 0) & (answer <= 1)).all():
+            low, high = float(answer.min()), float(answer.max())
+            raise ModelError(
+                f"{path}: gives {low:g} to {high:g}, expected scores between 0 and 1; "
+                "are they logits (output: logit)?"
+            )
     if stage == "embedding":
         return ForeignEmbedding(script, features, answer.size(1)).eval()
     scores = EdgeScores(script, features, model["output"] == "logit")
-    if not scores.logit and not ((answer >= 0) & (answer <= 1)).all():
-        low, high = float(answer.min()), float(answer.max())
-        raise ModelError(
-            f"{path}: gives {low:g} to {high:g}, expected scores between 0 and 1; "
-            "are they logits (output: logit)?"
-        )
     if stage == "filtering":
         return ForeignFilter(scores, float(filter_cut)).eval()
     return ForeignGNN(scores).eval()
@@ -161,7 +175,10 @@ def _run(
     inputs = [features(example[0]), *example[1:]]
     try:
         return network(*inputs)
-    except (RuntimeError, NotImplementedError, AssertionError, IndexError) as error:
+    except (
+        *(RuntimeError, NotImplementedError, AssertionError, IndexError),
+        torch.jit.Error,  # what TorchScript raises by itself
+    ) as error:
         shapes = " and ".join(f"{tuple(i.shape)} {str(i.dtype)[6:]}" for i in inputs)
         raise ModelError(
             f"{path}: does not run on {shapes}: {reason(error)}; expected a network on "
@@ -178,7 +195,7 @@ def _read(
     except OSError as error:
         raise ModelError(f"{path}: can't be read: {error.strerror}") from None
     # Imported here, for the one takes a second.
-    if path.suffix == ".pt2":
+    if path.suffix.lower() == ".pt2":
         from exatrkx_service.models.torch_export import read
     else:
         from exatrkx_service.models.onnx_network import read
@@ -237,10 +254,12 @@ def _check_answer(
 ) -> None:
     found = tuple(answer.shape)
     if stage == "embedding":
-        good, expected = answer.dim() == 2 and len(answer) == n_points, f"({n_points}, D)"
+        good = answer.dim() == 2 and len(answer) == n_points and answer.size(1) > 0
+        expected = f"({n_points}, D)"
     else:
         n_edges = edges[0].size(1)
-        good = found in ((n_edges,), (n_edges, 1))
+        # What squeezes (E, 1) has no dimension left for one edge.
+        good = found in ((n_edges,), (n_edges, 1)) or (found == () and n_edges == 1)
         expected = f"({n_edges},) or ({n_edges}, 1), a number for each edge"
     if not good or not answer.is_floating_point():
         raise ModelError(f"{path}: gives {found} {str(answer.dtype)[6:]}, expected {expected}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,11 +93,3 @@ def check_inputs(path: Path, inputs: Sequence[Input], n_features: int, n_inputs:
         raise ModelError(
             f"{path}: takes as many edges as space points ({free[0]}), expected any number of each"
         )
-
-
-def reason(error: Exception) -> str:
-    """What went wrong, in one line: PyTorch's messages go on with where, and with advice."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    found = next((line for line in lines if re.match(r"\w*Error: ", line)), None)
-    text = found or next(iter(lines), type(error).__name__)
-    return text.partition(". ")[0]

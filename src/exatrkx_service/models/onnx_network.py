@@ -51,9 +51,9 @@ def read(path: Path) -> ReadNetwork:
     except (OSError, RuntimeError, ImportError) as error:
         found = error.strerror if isinstance(error, OSError) else str(error)
         raise ModelError(f"{path}: expected ONNX, in one file: {found}") from None
-    outputs = [tensor.name for tensor in session.get_outputs()]
-    if len(outputs) != 1:
-        raise ModelError(f"{path}: gives {', '.join(outputs)}, expected one tensor")
+    outputs = [f"{tensor.name} ({tensor.type})" for tensor in session.get_outputs()]
+    if len(outputs) != 1 or not session.get_outputs()[0].type.startswith("tensor("):
+        raise ModelError(f"{path}: gives {', '.join(outputs) or 'nothing'}, expected one tensor")
     inputs = []
     for tensor in session.get_inputs():
         dtype = tensor.type.removeprefix("tensor(").removesuffix(")")

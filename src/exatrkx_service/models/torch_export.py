@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import math
 import re
 import warnings
 import zipfile
@@ -24,7 +25,8 @@ from torch.export import ExportedProgram
 from torch.export.pt2_archive import _package as archive
 from torch.utils import _pytree as pytree
 
-from exatrkx_service.models.network_file import Input, ModelError, ReadNetwork, reason
+from exatrkx_service.models.network_file import Input, ModelError, ReadNetwork
+from exatrkx_service.pipeline.stages import reason
 
 _MODEL = "models/model.json"
 _SAMPLES = "data/sample_inputs/model.pt"  # a pickle
@@ -44,6 +46,9 @@ _ARGUMENTS = frozenset(
     )
 )
 _INPUTS = {"user_input", "parameter", "buffer", "tensor_constant"}
+# Of text that is more than a name: equations of einsum and the like, and numbers JSON has not.
+_FLOAT = r"-?Infinity|NaN"
+_TEXT = {"as_string": r"[\w.,> -]*", "as_float": _FLOAT, "as_floats": _FLOAT}
 # Functions of sizes, as sympy writes them.
 _OF_SIZES = frozenset(
     (
@@ -220,7 +225,7 @@ def _checked(path: Path, value: Any, key: str = "") -> Any:
     if isinstance(value, str):
         if key == "expr_str":
             _check_expression(path, value)
-        elif not re.fullmatch(r"[\w.,> -]*" if key == "as_string" else r"[\w.]*", value, re.ASCII):
+        elif not re.fullmatch(_TEXT.get(key, r"[\w.]*"), value, re.ASCII):
             raise ModelError(f"{path}: {value[:64]!r} in the graph, expected a name")
     return value
 
@@ -278,8 +283,18 @@ def _without_conditions(program: ExportedProgram) -> fx.GraphModule:
 
 def _for_script(module: fx.GraphModule) -> fx.GraphModule:
     """A graph that can be scripted: there operators are found by the types of the arguments."""
-    for node in module.graph.nodes:
+
+    def in_script(value: Any) -> Any:
+        """TorchScript has no literals of numbers that are not finite."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return module.graph.call_function(float, (str(value),))
+        return value
+
+    for node in list(module.graph.nodes):
         if node.op == "call_function":
             packet = getattr(node.target, "overloadpacket", node.target)
             node.target = _IN_SCRIPT.get(node.target, packet)
+            with module.graph.inserting_before(node):
+                node.args = fx.node.map_aggregate(node.args, in_script)
+                node.kwargs = fx.node.map_aggregate(node.kwargs, in_script)
     return fx.GraphModule(module, module.graph)

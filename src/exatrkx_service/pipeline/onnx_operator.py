@@ -8,6 +8,7 @@ process without, as LibTorch in a container, can't run it.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,5 +74,9 @@ def run_session(session: Any, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _reason(error: Exception) -> str:
-    """What ONNX Runtime says, in one line: ``[ONNXRuntimeError] : 10 : INVALID_GRAPH : what``."""
-    return " ".join(str(error).split()).rpartition(" : ")[2]
+    """What ONNX Runtime says, in one line: ``[ONNXRuntimeError] : 10 : INVALID_GRAPH : what``.
+
+    What may begin with a place in its source: file, line and function.
+    """
+    what = " ".join(str(error).split()).rpartition(" : ")[2]
+    return re.sub(r"^/\S+:\d+ \S.*?\(.*?\) (?=[A-Z])", "", what)

@@ -7,6 +7,7 @@ calls it here, and the model that serves the stage calls it here as well.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,8 +60,7 @@ def load_scripted(
     try:
         module = torch.jit.load(str(path), map_location=device)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelFileError(f"{path}: expected a TorchScript file: {reason}") from error
+        raise ModelFileError(f"{path}: expected a TorchScript file: {reason(error)}") from error
     module.eval()
     devices.place_constants(module, device)
     if device == "cuda":
@@ -69,7 +69,10 @@ def load_scripted(
     def run(*inputs: Any) -> Any:
         # inference_mode is per thread, so it is entered per call.
         with torch.inference_mode():
-            output = module(*(to_tensor(array, device) for array in inputs))
+            try:
+                output = module(*(to_tensor(array, device) for array in inputs))
+            except (RuntimeError, torch.jit.Error) as error:  # with the whole way to it
+                raise StageError(f"{path}: {reason(error)}") from error
         if device == "cuda":
             torch.cuda.synchronize()
         return output
@@ -107,8 +110,22 @@ def check_network(path: Path, identity: Mapping[str, str]) -> None:
             )
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, in one line: PyTorch's messages go on with where, and with advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    found = next((line for line in lines if re.match(r"[\w.]*Error: ", line)), None)
+    text = (found or next(iter(lines), type(error).__name__)).removeprefix("builtins.")
+    # Which line of PyTorch's source noticed it.
+    text = re.sub(r"^\[enforce fail at [^\]]*\] ?\. ", "", text)
+    return text.partition(". ")[0]
+
+
 class ModelFileError(ValueError):
     """A model file that is missing, corrupt or of another kind."""
+
+
+class StageError(RuntimeError):
+    """A network that failed on an event; the message names its file."""
 
 
 def make_building(parameters: dict[str, Any], device: str) -> StageFunction:

@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -33,17 +34,35 @@ FOLDERS = (Path("/tmp"), "python_env_*")
 BACKEND = "libtriton_python.so"
 KILL = b"kill"
 STUB = "triton_python_backend_stub"  # the program that runs a Python model
+# Python starts one beside programs that share memory: it removes that when the last of them ended.
+TRACKER = "multiprocessing.resource_tracker"
+TRACKER_S = 20.0  # to do so, on a machine that is busy too [s]
 
 
-def _kill(pid: int, name: str = "") -> list[psutil.Process]:
-    """Kills the descendants of a process, or those of a name; gives them."""
-    killed = []
+def _kill_models(pid: int) -> None:
+    """Kills the processes of Python models of a server."""
     for process in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if name in ("", process.name()):
+            if process.name() == STUB:
                 process.kill()
-                killed.append(process)
-    return killed
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):  # a zombie as well
+        return any(TRACKER in word for word in process.cmdline())
+    return False
+
+
+def _kill_descendants() -> None:
+    """Kills what this process has started, and what that starts meanwhile; trackers at last."""
+    until = time.monotonic() + TRACKER_S
+    while left := psutil.Process().children(recursive=True):
+        others = [process for process in left if not _is_tracker(process)]
+        if others or time.monotonic() > until:
+            for process in others or left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        psutil.wait_procs(others or left, timeout=0.1)
 
 
 def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> None:
@@ -52,7 +71,7 @@ def _stop_when_the_owner_is_gone(server: subprocess.Popen, timeout_s: float) -> 
         return
     server.terminate()
     # A server writes its trace when the last of its models has ended, and one can hang at its end.
-    for kill in (lambda: _kill(server.pid, STUB), server.kill):
+    for kill in (lambda: _kill_models(server.pid), server.kill):
         try:
             server.wait(timeout_s / 2)
             return
@@ -111,7 +130,7 @@ def guard(timeout_s: float, region: str, work: str, command: list[str]) -> int:
         target=_stop_when_the_owner_is_gone, args=(server, timeout_s), daemon=True
     ).start()
     code = server.wait()
-    psutil.wait_procs(_kill(os.getpid()))
+    _kill_descendants()
     for segment in SHARED_MEMORY.glob(f"{region}*"):
         segment.unlink(missing_ok=True)
     _remove_backend_folders()

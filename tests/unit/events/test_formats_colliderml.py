@@ -217,6 +217,12 @@ def test_what_is_no_folder_of_colliderml_is_refused(tmp_path):
     assert "found particles.parquet, tracker_hits.parquet" in refusal(tmp_path)
 
 
+def test_an_empty_table_of_particles_is_not_taken_for_none(tmp_path):
+    particles = path_of(write(tmp_path, row(FEW)), "particles")
+    parquet.write_table(parquet.read_table(particles)[:0], particles)
+    assert refusal(tmp_path).startswith(f"{particles}: no event in it; expected the particles of")
+
+
 def test_an_event_that_is_there_twice_or_without_its_particles_is_refused(tmp_path):
     write(tmp_path, row(FEW, 7), row(FEW, 8))
     hits, particles = (path_of(tmp_path, table) for table in TYPES)

@@ -1,8 +1,10 @@
 """Track finders in Python: how they are loaded, called, timed and refused."""
 
+import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from exatrkx_service.finders.entry_point import STEP, FinderError, as_tracks, find_tracks, load
@@ -149,6 +151,13 @@ def test_settings_are_arguments_and_what_lies_beside_can_be_imported(module, tmp
 )
 def test_a_finder_that_cannot_be_used_is_told(module, text, message):
     assert message in error(module(text))
+
+
+def test_a_file_with_the_name_of_a_library_does_not_take_its_place(tmp_path):
+    (tmp_path / "pandas.py").write_text("def finder():\n    return lambda points: []\n")
+    find = load(f"{tmp_path}/pandas.py:finder", {})
+    assert find(None) == [] and sys.modules["pandas"] is pd
+    sys.path.remove(str(tmp_path))
 
 
 def test_a_wrong_setting_and_a_module_that_is_not_there_are_told(module):

@@ -185,6 +185,7 @@ def test_a_table_that_is_a_folder_is_told(run, program):
         ("print('one'); sys.exit('the model\\n  is missing ')", "ended with exit code 1: is miss"),
         ("1 / 0", ": ended with exit code 1: ZeroDivisionError: division by zero"),
         ("os.kill(os.getpid(), 11)", ": ended by SIGSEGV; it said nothing"),
+        ("sys.exit('\\033[31mred')", ": ended with exit code 1: \ufffd[31mred"),
         ("print('x' * 10**6); sys.exit(1)", f": ended with exit code 1: {500 * 'x'}"),
     ],
 )
@@ -216,6 +217,25 @@ def test_errors_of_python_are_told_and_their_traceback_is_in_the_log(run, tmp_pa
     )
     sys.stdout.flush()
     assert "Traceback" in capfd.readouterr().out
+
+
+def test_a_table_that_is_a_pipe_is_told(run, program):
+    found = message(run, program("os.mkfifo(out / 'tracks.csv')"))
+    assert "tracks.csv: a pipe or a device, expected a CSV file" in found
+
+
+@pytest.mark.parametrize("end", ["sys.exit(1)", "time.sleep(600)", "os.kill(os.getpid(), 9)"])
+def test_shared_memory_and_temporary_files_of_a_finder_are_not_left(run, program, tmp_path, end):
+    note = f"open({str(tmp_path / 'made')!r}, 'w').write"
+    text = (
+        "import tempfile\nfrom multiprocessing.shared_memory import SharedMemory\n"
+        f"memory = SharedMemory(create=True, size=64)\n"
+        f"{note}(f'/dev/shm/{{memory.name}}\\n{{tempfile.mkdtemp()}}')\n"
+    )
+    message(run, program(text + end), timeout_s=2)
+    memory, folder = map(Path, (tmp_path / "made").read_text().split())
+    assert not memory.exists()
+    assert folder.is_relative_to(tmp_path)  # the folder of work, which the job removes
 
 
 @pytest.mark.parametrize("also", ["", "os.fork(); os.setsid()\n"])

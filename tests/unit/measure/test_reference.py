@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import Tensor, nn
 
 from exatrkx_service.analysis.physics import physics_table
 from exatrkx_service.events.event import Event
@@ -15,6 +17,7 @@ from exatrkx_service.measure.reference import run_reference
 from exatrkx_service.models.export import WEIGHTS, export_all
 from exatrkx_service.options import STAGES
 from exatrkx_service.pipeline.pipeline import local_pipeline
+from exatrkx_service.pipeline.stages import StageError
 
 PARAMETERS = {
     **{"device": "cpu", "threads": 1, "radius": 1.7, "k_max": 100, "filter_cut": 0.008},
@@ -66,6 +69,25 @@ def test_the_reference_is_the_pipeline_as_a_track_finder(repository):
     table = physics_table(events, {"exatrkx": method}, confidence_level=0.95)
     row = table[(table.quantity == "technical_efficiency") & (table.population == "B")].iloc[0]
     assert row.total == 17 and row.value > 0.9
+
+
+class Fails(nn.Module):
+    """A GNN that has no number for an event of 120 space points."""
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        scores = x[:, 0][edges[0]]
+        return scores / 0.0 if x.size(0) == 120 else scores
+
+
+def test_a_network_that_fails_on_an_event_is_named_with_it(tmp_path):
+    torch.jit.save(torch.jit.script(Fails()), tmp_path / "gnn.pt")
+    model = {"file": str(tmp_path / "gnn.pt"), "features": ["r", "z"], "scales": [1000, 1000]}
+    models = {"gnn": model | {"output": "logit"}}
+    parameters = with_networks({**PARAMETERS, "models": models})
+    export_all(WEIGHTS, tmp_path, parameters)
+    events = [straight_tracks(4, 5), straight_tracks(9, 12)]
+    with pytest.raises(StageError, match=r"gnn/1/model.pt: ValueError: gives .*, in event 9$"):
+        run_reference(events, tmp_path, parameters)
 
 
 def test_nothing_has_imported_torch_before_the_reference_settles_its_threads():

@@ -9,7 +9,7 @@ from exatrkx_service.identity import file_sha256, network_identity
 from exatrkx_service.models.export import ExportError, _inputs, export, read_check_events
 from exatrkx_service.models.features import orient_edges
 from exatrkx_service.models.foreign import FEATURES, ModelError, ScaledFeatures
-from exatrkx_service.pipeline.stages import load_scripted
+from exatrkx_service.pipeline.stages import StageError, load_scripted
 
 SCALES = [1000, 3.141592653589793, 1000]
 EMBEDDING = {"file": "x", "features": ["r", "phi", "z"], "scales": SCALES}
@@ -216,6 +216,73 @@ def test_logits_are_no_scores(tmp_path):
     file = save(tmp_path / "theirs.pt", Edges())
     with pytest.raises(ModelError, match="expected scores between 0 and 1; are they logits"):
         export("gnn", file, tmp_path / "out.pt", model=EDGES | {"output": "score"})
+
+
+class Moody(Edges):
+    """Gives something else for events of ``n`` points."""
+
+    def __init__(self, n: int, mood: str):
+        super().__init__()
+        self.n, self.mood = n, mood
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        out = self.body(torch.cat([x[edge_index[0]], x[edge_index[1]]], 1))
+        if x.size(0) == self.n:
+            if self.mood == "raises":
+                raise ValueError("no such events, please")
+            elif self.mood == "short":
+                out = out[1:]
+            else:
+                out = out / 0.0
+        return out
+
+
+MOODS = {
+    "raises": "ValueError: no such events, please",
+    "short": r"(ValueError: )?gives \(?\d+,? .*, expected ",
+    "infinite": "(ValueError: )?gives numbers that are not finite, expected finite ones",
+}
+
+
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_network_that_does_without_small_events_is_refused(tmp_path, mood):
+    smallest = min(map(len, read_check_events()))
+    file = save(tmp_path / "theirs.pt", Moody(smallest, mood))
+    with pytest.raises(ModelError, match=f"theirs.pt: .*{MOODS[mood]}") as error:
+        export("gnn", file, tmp_path / "out.pt", model=EDGES)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out.pt").exists()
+
+
+@pytest.mark.parametrize("mood", MOODS)
+@pytest.mark.parametrize("stage", ["filtering", "gnn"])
+def test_a_network_that_fails_later_is_named(points, tmp_path, stage, mood):
+    file, few = save(tmp_path / "theirs.pt", Moody(50, mood)), points[:50]
+    run, inputs = exported(stage, file, EDGES), _inputs(stage, few)
+    with pytest.raises(StageError, match=f"out.pt: .*{MOODS[mood]}") as error:
+        run(*inputs)
+    assert "\n" not in str(error.value)
+    run(*_inputs(stage, points[:51]))
+
+
+class Spread(nn.Module):
+    """Has no answer for one point."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean(0)) / x.std(0)
+
+
+class Nothing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :0]
+
+
+def test_an_embedding_without_numbers_is_named(points, tmp_path):
+    run = exported("embedding", save(tmp_path / "s.pt", Spread()), EMBEDDING)
+    with pytest.raises(StageError, match=r"out\.pt: ValueError: gives numbers that are not finite"):
+        run(points[:1])
+    with pytest.raises(ModelError, match=r"gives \(\d+, 0\) float32, expected \(\d+, D\)"):
+        exported("embedding", save(tmp_path / "n.pt", Nothing()), EMBEDDING)
 
 
 class Random(Edges):

@@ -56,7 +56,7 @@ def save(path, module, inputs, dynamic=FREE):
     module, dynamic = module.eval(), dynamic[: len(inputs)]
     if path.suffix == ".pt":
         torch.jit.save(torch.jit.script(module), path)
-    elif path.suffix == ".pt2":
+    elif path.suffix.lower() == ".pt2":
         with torch.no_grad():
             torch.export.save(torch.export.export(module, inputs, dynamic_shapes=dynamic), path)
     else:
@@ -266,6 +266,42 @@ def test_onnx_that_onnx_runtime_can_not_run_is_named(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"big.onnx: expected ONNX, in one file: ") as error:
         exported("embedding", tmp_path / "big.onnx", USE)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", FORMATS[1:])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda answer, x: answer.squeeze(),  # nothing is left of the shape of one edge's
+        lambda answer, x: answer.masked_fill(answer < 0, -torch.inf).sigmoid().logit(1e-3),
+    ],
+)
+def test_what_others_do_with_an_answer(inputs, tmp_path, ending, change):
+    network, (points, edges) = Small(change), inputs
+    run = exported("gnn", save(tmp_path / f"THEIRS{ending.upper()}", network, EXAMPLE), EDGES)
+    for few in (edges, edges[:, :1]):
+        expected = torch.sigmoid(network(points, few)).flatten()
+        torch.testing.assert_close(run(points, few), expected)
+
+
+def test_onnx_that_gives_no_tensor_is_named(tmp_path):
+    file = save(tmp_path / "theirs.onnx", Small(), EXAMPLE)
+    model = onnx.load(file)
+    answer = model.graph.output.pop()
+    model.graph.node.append(onnx.helper.make_node("SequenceConstruct", [answer.name], ["list"]))
+    model.graph.output.append(onnx.helper.make_tensor_sequence_value_info("list", 1, None))
+    onnx.save(model, file)
+    with pytest.raises(ModelError, match=r"gives list \(seq\(.*\), expected one tensor"):
+        exported("gnn", file, EDGES)
+
+
+def test_onnx_of_another_time_is_named(tmp_path):
+    file = save(tmp_path / "theirs.onnx", Small(), EXAMPLE)
+    model = onnx.load(file)
+    model.ir_version = 99
+    onnx.save(model, file)
+    with pytest.raises(ModelError, match=r"expected ONNX, in one file: Unsupported model IR ver"):
+        exported("gnn", file, EDGES)
 
 
 def test_what_the_page_saves_is_read(root, tmp_path, monkeypatch):

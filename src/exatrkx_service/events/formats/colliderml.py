@@ -58,7 +58,13 @@ class ColliderML(Format):
             raise EventFormatError(
                 f"{self.folder}: expected {expected}; found {shown_files(self.folder)}"
             )
-        return hits, ListTable(paths.get("particles", []))
+        particles = ListTable(paths.get("particles", []))
+        if "particles" in paths and not particles.events:
+            raise EventFormatError(
+                f"{paths['particles'][0]}: no event in it; expected the particles of each event "
+                "with hits, or no such file"
+            )
+        return hits, particles
 
     def files(self) -> dict[int, tuple[Path, ...]]:
         """See ``Format.files``; looks into the files, as their names don't say it."""
