@@ -14,16 +14,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: run smoke gpu test test-runs test-slurm test-units lint format clean help
 
 run: $(STAMP)  ## the default benchmark: 100 events, S0 to S5 (CPU: under 15 minutes)
-	@$(SNAKEMAKE) --cores all
+	@$(SNAKEMAKE) --cores all --quiet host reason
 	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml
 
 smoke: $(STAMP)  ## the same workflow on 5 events (about 2 minutes)
-	@$(SNAKEMAKE) --cores all --configfile config/smoke.yaml
+	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/smoke.yaml
 	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml config/smoke.yaml
 
 gpu: $(STAMP)  ## on a machine with a GPU: its tests, S0 to S5, and requests with several events (10 minutes)
 	@$(PYTEST) tests/unit/pipeline/test_gpu.py
-	@$(SNAKEMAKE) --cores all --configfile config/gpu.yaml -- aggregate study_batch
+	@$(SNAKEMAKE) --cores all --quiet host reason --configfile config/gpu.yaml -- aggregate study_batch
 	@$(CLEAN) $(BIN)/python -P -m exatrkx_service.analysis.table config/config.yaml config/gpu.yaml
 
 # Two at a time: those on a cluster mostly wait for it.
