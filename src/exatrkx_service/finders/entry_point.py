@@ -64,7 +64,10 @@ def load(name: str, settings: Mapping[str, Any]) -> Find:
     try:
         find = make(**settings)
     except (Exception, SystemExit) as error:
-        raise FinderError(f"called with the settings {dict(settings)}: {_told(error)}") from error
+        raise FinderError(
+            f"called with the settings {dict(settings)}: {_told(error)}; expected that it gives "
+            "the function that is called with the space points of each event"
+        ) from error
     if not callable(find):
         raise FinderError(
             f"called with the settings it gave {_kind(find)}, expected a function that is called "

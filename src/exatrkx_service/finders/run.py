@@ -72,7 +72,8 @@ def run_finder(
         method = Method(**read_results(folder, sizes))
     except EventFormatError as error:
         # The folder is gone when somebody reads this.
-        raise MethodError(f"{key}: {str(error).replace(f'{folder}/', '')}") from None
+        told = str(error).replace(f"{folder}/", "")
+        raise MethodError(f"{key}: {told}; it {_end(code, log)}") from None
     if method.times["duration_ns"].sum() > took:
         raise MethodError(
             f"{key}: times.csv: the durations add up to {method.times.duration_ns.sum() / 1e9:.3g} "

@@ -50,6 +50,8 @@ def read(path: Path) -> ReadNetwork:
         session = onnx_operator.make_session(content)
     except (OSError, RuntimeError, ImportError) as error:
         found = error.strerror if isinstance(error, OSError) else str(error)
+        if "xternal" in found:
+            found += "; torch.onnx.export keeps the weights inside with external_data=False"
         raise ModelError(f"{path}: expected ONNX, in one file: {found}") from None
     outputs = [f"{tensor.name} ({tensor.type})" for tensor in session.get_outputs()]
     if len(outputs) != 1 or not session.get_outputs()[0].type.startswith("tensor("):

@@ -130,7 +130,7 @@ TRACKS = "tracks.csv: line 2, column "
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, "tracks.csv: no such file"),
+        ({}, "tracks.csv: no such file; it ended with exit code 0: it said nothing"),
         ({"tracks": ""}, "tracks.csv: empty file, expected a header"),
         ({"tracks": "a,b\n"}, "tracks.csv: column event: found 0 times, expected once; found the"),
         ({"tracks": "event,track,space_point\n3,0,4\n"}, TRACKS + "space_point: 4, expected a sp"),
