@@ -150,6 +150,14 @@ def test_what_ran_where_and_when_stands_above_all_that_is_folded(page, tables, i
     assert "auto" not in re.findall("<dd>(.*?)</dd>", top)
 
 
+def test_whether_it_is_valid_stands_before_all_that_is_folded(page, tables):
+    """On paper what is folded is open, where it stands."""
+    text = page(tables, {})
+    assert text.index('id="validity"') < text.index("<details")
+    assert text.index('id="reproduce"') < text.index("<code>cpu.model</code>")
+    assert text.index('id="reproduce"') < text.index("<code>gpu</code>")
+
+
 def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, image):
     text = page(tables, {"comparison": image})
     row = re.search(r"<td>technical efficiency, A</td>(.*?)</tr>", text, re.DOTALL)[1]
