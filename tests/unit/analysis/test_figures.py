@@ -215,6 +215,18 @@ def test_options_keep_their_colours_and_new_ones_get_their_own():
     assert len(pairs) == 12
 
 
+@pytest.mark.parametrize(
+    ("sizes", "from_zero"), [((100, 450), True), ((1000, 1400), False), ((700, 700), False)]
+)
+def test_sizes_begin_at_zero_only_where_events_differ_much(tables, sizes, from_zero):
+    number = tables.shown.event.rank(method="dense") - 1
+    points = sizes[0] + (sizes[1] - sizes[0]) * number / number.max()
+    axes = figures.time_vs_space_points(tables.shown.assign(n_space_points=points)).axes[0]
+    low, high = axes.get_xlim()
+    assert high > sizes[1]
+    assert low == 0 if from_zero else sizes[0] / 2 < low < sizes[0]
+
+
 def test_timeline_starts_at_the_request_and_fits_into_it(tables):
     timings = tables.shown
     axes = figures.ensemble_timeline(timings).axes[0]
