@@ -57,6 +57,11 @@ def test_what_is_folded_is_open_on_paper(pdf, texts):
         assert set(section.split()) <= words
 
 
+def test_whether_it_is_valid_comes_before_all_that_was_recorded(pdf):
+    text = " ".join(pdf_words(pdf))
+    assert text.index("Is it valid?") < text.index("Versions, machine and configuration (")
+
+
 def test_no_figure_is_split(pdf, report):
     pages = pages_of_images(pdf)
     assert len(pages) == report.read_text().count("<figure")

@@ -35,5 +35,7 @@ with logged(snakemake.log[0]):
             wanted = inspect.signature(draw).parameters
             figure = draw(**{key: value for key, value in given.items() if key in wanted})
             if "summary" in given:
-                figures.name_cells(figure, given["summary"])
+                # The study has no report.
+                reasons = f"{name}/summary.csv" if name == "study_ensemble" else "the report"
+                figures.name_cells(figure, given["summary"], reasons)
             figures.save_figure(figure, Path(path).with_suffix(""))

@@ -20,9 +20,9 @@ from exatrkx_service.analysis.machine import affinity_rows, machine_rows
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
 from exatrkx_service.analysis.summary import MIN_SAMPLES
 from exatrkx_service.analysis.table import display_rows, with_interval
-from exatrkx_service.analysis.their_model import their_checks
+from exatrkx_service.analysis.their_model import their_checks, with_other_tracks
 from exatrkx_service.analysis.timings import BASELINE
-from exatrkx_service.analysis.verdicts import UNATTRIBUTED_TARGET
+from exatrkx_service.analysis.verdicts import A_A_LEVEL, UNATTRIBUTED_TARGET
 from exatrkx_service.measure.host import LIMITS
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -102,6 +102,7 @@ def render(
         sample=sample_rows(sample, config["events"]),
         definitions=DEFINITIONS,
         methods=[] if physics is None else list(dict.fromkeys(physics.method)),
+        other_tracks=with_other_tracks(summary),
         tracking=[] if physics is None else tracking_rows(physics),
         figures=shown,
         breakdown=breakdown.to_dict("records"),
@@ -165,7 +166,7 @@ def validity(
     if config["measure"]["rounds"] < 2:
         stable_text += " One round can't say whether another job would find the same costs."
     return [
-        a_a_check(summary),
+        a_a_check(summary, config["measure"]["precision"]),
         {
             "name": "Valid",
             "state": "failed" if invalid else "ok",
@@ -210,25 +211,42 @@ def validity(
     ]
 
 
-def a_a_check(summary: pd.DataFrame) -> dict[str, Any]:
-    """The check of the comparison itself: S0 measured against S0 must cost nothing."""
+def a_a_check(summary: pd.DataFrame, precision: float) -> dict[str, Any]:
+    """The check of the comparison itself: S0 measured against S0 must cost nothing.
+
+    Args:
+        summary: see ``summary.summarise``.
+        precision: see ``verdicts.verdicts``.
+    """
     rows = summary[summary.option == BASELINE]
     if rows.empty:
         state, text = "warning", f"{BASELINE} was not measured: no A/A row checks the comparison."
     elif (rows.verdict == INVALID).any():
         state, text = "failed", "S0 against itself does not cost zero, or has no numbers."
     else:
-        state, text = "ok", "S0 against itself, measured as each option is, must cost zero [ms]:"
+        state, text = (
+            "ok",
+            "S0 against itself, measured as each option is, must cost zero. It fails where it is "
+            f"off by more than {precision:.1%} of its time and by more than chance at the level "
+            f"{A_A_LEVEL:g} [ms]:",
+        )
     details = [
         f"{clients(row.concurrency)}: "
-        + (
-            row.reason
-            if row.verdict == INVALID
-            else with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+")
-        )
+        + (row.reason if row.verdict == INVALID else _a_a_cost(row, precision))
         for row in rows.itertuples()
     ]
     return {"name": "A/A", "state": state, "text": text, "details": details}
+
+
+def _a_a_cost(row: Any, precision: float) -> str:
+    """The cost of S0 against itself, and if its interval leaves out zero why that is no fault."""
+    text = with_interval(row.cost_ms, row.cost_low_ms, row.cost_high_ms, sign="+")
+    if not (row.cost_low_ms > 0 or row.cost_high_ms < 0):
+        return text
+    # Beyond both it would be invalid.
+    if abs(row.cost_ms) <= precision * row.control_ms:
+        return f"{text}, beyond its interval, within {precision:.1%} of its time"
+    return f"{text}, beyond its interval, within chance at {A_A_LEVEL:g}"
 
 
 def tracking_rows(physics: pd.DataFrame) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ HEADINGS = {
     "p95": "p95 / ms",
     "throughput": "events/s",
     "cpu": "CPU / ms",
+    "same_tracks": "same tracks",
     "verdict": "verdict",
 }
 NAMES = ("option", "method", "verdict", "reason")  # columns that are text whatever is in them
@@ -101,6 +102,7 @@ def display_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
             "cpu": f"{row.client_cpu_ms:.1f} + {row.server_cpu_ms:.1f}"
             if pd.notna(row.client_cpu_ms + row.server_cpu_ms)
             else number(row.client_cpu_ms, digits=1),
+            "same_tracks": "-" if pd.isna(row.same_tracks) else f"{row.same_tracks:.1%}",
             "verdict": row.verdict,
         }
         for row in summary.itertuples()
@@ -116,8 +118,13 @@ def _slowdown(row: Any) -> str:
 
 
 def terminal_table(summary: pd.DataFrame) -> str:
-    """The summary as a table of plain text, see ``summary.summarise``."""
+    """The summary as a table of plain text, see ``summary.summarise``.
+
+    The share of events with the tracks of the pipeline is in it only where one is below 1.
+    """
     rows = pd.DataFrame(display_rows(summary))[list(HEADINGS)]
+    if not (summary.same_tracks < 1).any():
+        rows = rows.drop(columns="same_tracks")
     return rows.rename(columns=HEADINGS).to_string(index=False)
 
 

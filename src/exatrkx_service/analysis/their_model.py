@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from exatrkx_service.analysis.cells import clients
+from exatrkx_service.analysis.cells import INVALID, clients
 from exatrkx_service.options import MODEL, left_out
+
+FEW_SAME = 0.5  # a share of events with the same tracks below which the input may not fit
 
 
 def their_checks(summary: pd.DataFrame, config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -23,17 +25,26 @@ def their_checks(summary: pd.DataFrame, config: dict[str, Any]) -> list[dict[str
     theirs = [name for name, option in config["options"].items() if option["serve"] == MODEL]
     rows = summary[summary.option.isin(theirs)]
     skipped = left_out(config["options"], server)
+    few = bool((rows.same_tracks < FEW_SAME).any())
+    text = (
+        f"{', '.join(theirs)}: {server['model']['name']} is somebody else's model, which may find "
+        "other tracks. As a whole the same as those of the pipeline were:"
+    )
+    hint = (
+        "Few are the same. Where the model should find those of the pipeline, its input may not be "
+        "what it was trained on: see server.model.features and server.model.scales."
+    )
     return [
         {
             "name": "Tracks of theirs",
-            "state": "ok",
-            "text": f"{', '.join(theirs)}: {server['model']['name']} is somebody else's model, "
-            "which may find other tracks. As a whole the same as those of the pipeline were:",
+            "state": "warning" if few else "ok",
+            "text": text,
             "details": [
                 f"{row.option} with {clients(row.concurrency)}: "
                 + ("-" if pd.isna(row.same_tracks) else f"{row.same_tracks:.0%} of the events")
                 for row in rows.itertuples()
-            ],
+            ]
+            + [hint] * few,
         },
         {
             "name": "Left out",
@@ -42,3 +53,9 @@ def their_checks(summary: pd.DataFrame, config: dict[str, Any]) -> list[dict[str
             "details": [f"{name}: {reason}" for name, reason in skipped.items()],
         },
     ]
+
+
+def with_other_tracks(summary: pd.DataFrame) -> list[str]:
+    """The options with numbers that gave other tracks than the pipeline to some event."""
+    rows = summary[(summary.verdict != INVALID) & ~summary.tracks_identical.astype(bool)]
+    return list(dict.fromkeys(rows.option))

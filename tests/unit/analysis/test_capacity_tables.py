@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from exatrkx_service.analysis.capacity import (
     CAPACITY_COLUMNS,
@@ -113,9 +114,27 @@ def test_the_figure_shows_valid_options_the_limit_and_the_capacities(tables):
     assert stars == [[40, 80], [60, 80]]
     assert max(line.get_ydata().max() for line in kept.lines) <= 100.001
     assert "invalid, not shown: S3" in kept.get_xlabel()
+    assert [text.get_text() for text in kept.texts] == ["40/s", "60/s"]
+    assert "hollow" not in kept.get_xlabel()
 
 
-def test_no_text_of_the_figure_lies_on_another(tables):
+def test_a_star_that_is_not_certified_is_hollow(tables):
+    capacity, rates = tables
+    capacity.loc[capacity.option == "S10", ["certified", "reason"]] = [False, "of a disturbance"]
+    figure = latency_vs_rate(capacity, rates)
+    for axes in figure.axes:
+        stars = [line for line in axes.lines if line.get_marker() == "*"]
+        assert [star.get_markerfacecolor() == "white" for star in stars] == [False, True]
+    below = " ".join(figure.axes[-1].get_xlabel().split())
+    assert "hollow star, S10: not certified, may do more, see reason in capacity.csv" in below
+
+
+@pytest.mark.parametrize("capacity_of_s10", [60, 40.1])
+def test_no_text_of_the_figure_lies_on_another(tables, capacity_of_s10):
+    own = [table.option == "S10" for table in tables]
+    for table, rows in zip(tables, own, strict=True):
+        rate = [name for name in table if name.endswith("evt_s")]
+        table.loc[rows, rate] *= capacity_of_s10 / 60
     figure = latency_vs_rate(*tables)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -126,7 +145,8 @@ def test_no_text_of_the_figure_lies_on_another(tables):
         low, high = axes.get_xlim()
         texts += [label for label in shown if low <= label.get_position()[0] <= high]
     texts += figure.legends[0].get_texts()
-    boxes = [t.get_window_extent(canvas.get_renderer()) for t in texts if t.get_text().strip()]
+    texts = [text for text in texts if text.get_text().strip()]
+    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in texts]  # no arrow
     for one, other in itertools.combinations(boxes, 2):
         assert not one.padded(-1).overlaps(other.padded(-1))
 

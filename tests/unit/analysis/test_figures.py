@@ -41,13 +41,14 @@ def test_the_study_says_what_differs_from_the_ensemble(studied):
     # sqrt(0.3^2 + 0.4^2) = 0.5: half-widths of jobs of their own, in quadrature.
     found = {name: (texts[i].get_text(), texts[i].get_fontweight()) for i, name in enumerate(names)}
     assert found == {
-        "near": ("-0.40 ± 0.50 ms", "normal"),
-        "ensemble": ("+5.00 ms", "normal"),
-        "other": ("+3.00 ± 0.50 ms", "bold"),
+        "near": ("+4.60 (-0.40 ± 0.50)", "normal"),
+        "ensemble": ("+5.00", "normal"),
+        "other": ("+8.00 (+3.00 ± 0.50)", "bold"),
     }
     bars = [bar for bar in axes.patches if round(bar.get_y() + bar.get_height() / 2) == 1]
     overhead_ms = parts.mean_ms[is_overhead(parts)].sum()
     assert max(bar.get_x() + bar.get_width() for bar in bars) >= overhead_ms > 0
+    assert axes.get_xlabel() == "overhead parts (bars), cost (points), per event [ms]"
     without = summary[summary.option != "ensemble"]
     assert "ensemble has no valid samples" in text_of(figures.study_ensemble(without, parts))
 
@@ -173,6 +174,10 @@ def test_unstable_points_are_hollow_and_named(tables):
     text = " ".join(figure.axes[-1].get_xlabel().split())
     assert "invalid, not shown (option with clients): S0 with 1 " in text
     assert text.endswith("unstable, see the report (option with clients): S3 with 2, 4")
+    studied = figures.latency_vs_concurrency(unstable)
+    name_cells(studied, unstable, "results/study_ensemble/summary.csv")
+    text = " ".join(studied.axes[-1].get_xlabel().split())
+    assert "unstable, see results/study_ensemble/summary.csv (option with clients): S3" in text
 
 
 def test_resources_are_stacked_to_their_sums(tables):
@@ -208,6 +213,18 @@ def test_options_keep_their_colours_and_new_ones_get_their_own():
     assert len(set(colours[:11])) == 11
     pairs = {(s["color"], s["marker"]) for s in many.values()}
     assert len(pairs) == 12
+
+
+@pytest.mark.parametrize(
+    ("sizes", "from_zero"), [((100, 450), True), ((1000, 1400), False), ((700, 700), False)]
+)
+def test_sizes_begin_at_zero_only_where_events_differ_much(tables, sizes, from_zero):
+    number = tables.shown.event.rank(method="dense") - 1
+    points = sizes[0] + (sizes[1] - sizes[0]) * number / number.max()
+    axes = figures.time_vs_space_points(tables.shown.assign(n_space_points=points)).axes[0]
+    low, high = axes.get_xlim()
+    assert high > sizes[1]
+    assert low == 0 if from_zero else sizes[0] / 2 < low < sizes[0]
 
 
 def test_timeline_starts_at_the_request_and_fits_into_it(tables):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hand_made import make_summary
 from tables import make_tables
 
-from exatrkx_service.analysis.report import ReportError, caption_html, render, validity
+from exatrkx_service.analysis.report import ReportError, a_a_check, caption_html, render, validity
+from exatrkx_service.analysis.their_model import their_checks
 
 ROOT = Path(__file__).parents[3]
 CAPTIONS = {path.stem: path for path in (ROOT / "workflow" / "report").glob("*.rst")}
@@ -150,6 +152,14 @@ def test_what_ran_where_and_when_stands_above_all_that_is_folded(page, tables, i
     assert "auto" not in re.findall("<dd>(.*?)</dd>", top)
 
 
+def test_whether_it_is_valid_stands_before_all_that_is_folded(page, tables):
+    """On paper what is folded is open, where it stands."""
+    text = page(tables, {})
+    assert text.index('id="validity"') < text.index("<details")
+    assert text.index('id="reproduce"') < text.index("<code>cpu.model</code>")
+    assert text.index('id="reproduce"') < text.index("<code>gpu</code>")
+
+
 def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, image):
     text = page(tables, {"comparison": image})
     row = re.search(r"<td>technical efficiency, A</td>(.*?)</tr>", text, re.DOTALL)[1]
@@ -164,6 +174,12 @@ def test_the_page_holds_the_tracking_performance_of_every_method(page, tables, i
 def test_the_page_says_whether_the_tracks_of_all_options_are_those_that_are_judged(page, tables):
     sentence = "Every option gave the tracks of <code>exatrkx</code>"
     assert sentence in page(tables, {})
+    theirs = tables.summary.assign(tracks_identical=tables.summary.option != "S5")
+    html = page(tables._replace(summary=theirs), {})
+    assert sentence not in html and "<code>exatrkx</code> are not those of S5: the tracks" in html
+    assert "Every other option gave the tracks of <code>exatrkx</code>" in html
+    html = page(tables._replace(summary=theirs[theirs.option == "S5"]), {})
+    assert "are not those of S5" in html and "option gave the tracks" not in html
     bad = tables.summary.copy()
     bad.loc[0, "verdict"] = "invalid"
     html = page(tables._replace(summary=bad), {})
@@ -176,6 +192,24 @@ def test_the_a_a_row_stands_first(page, tables):
     cost = f"{row.cost_ms:+.2f} [{row.cost_low_ms:+.2f}, {row.cost_high_ms:+.2f}]"
     assert text.index("A/A") < text.index("Valid</th>")
     assert f"<li>1 client: {cost}</li>" in text
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        ((0.2, -0.1, 0.5), ""),
+        ((0.2, 0.1, 0.3), ", beyond its interval, within 2.0% of its time"),
+        ((-0.2, -0.3, -0.1), ", beyond its interval, within 2.0% of its time"),
+        ((2.3, 0.8, 3.8), ", beyond its interval, within chance at 0.999"),
+    ],
+)
+def test_an_a_a_interval_without_zero_is_explained(cost, said):
+    numbers = dict(zip(("cost_ms", "cost_low_ms", "cost_high_ms"), cost, strict=True))
+    check = a_a_check(make_summary(S0=0).assign(**numbers), 0.02)
+    assert check["state"] == "ok" and check["details"] == [
+        "1 client: {:+.2f} [{:+.2f}, {:+.2f}]{}".format(*cost, said)
+    ]
+    assert "more than 2.0% of its time and by more than chance at the level 0.999" in check["text"]
 
 
 def test_the_page_says_what_happened_on_the_machine(page, tables):
@@ -278,6 +312,13 @@ def test_a_model_of_somebody_else_and_what_was_left_out_for_it_are_told(tables):
     summary = tables.summary.replace({"option": {"S5": "theirs"}}).assign(same_tracks=0.25)
     checks = {check["name"]: check for check in validity(summary, config, {}, 0.0, [])}
     assert checks["Tracks of theirs"]["details"][0] == "theirs with 1 client: 25% of the events"
+    assert checks["Tracks of theirs"]["state"] == "warning"
+    assert (
+        "see server.model.features and server.model.scales"
+        in (checks["Tracks of theirs"]["details"][-1])
+    )
+    many, *_ = their_checks(summary.assign(same_tracks=0.75), config)
+    assert many["state"] == "ok" and not any("server.model" in line for line in many["details"])
     assert [line.partition(":")[0] for line in checks["Left out"]["details"]] == [
         *("S1", "S2", "S3", "S4", "S5")
     ]

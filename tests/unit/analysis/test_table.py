@@ -91,6 +91,15 @@ def test_one_line_per_row(summary):
     assert lines[1].endswith("stable")
 
 
+def test_other_tracks_than_those_of_the_pipeline_are_told(summary):
+    assert "same tracks" not in terminal_table(summary)
+    heading, first, *others = terminal_table(
+        summary.assign(same_tracks=[0.125, *[1.0] * (len(summary) - 1)])
+    ).splitlines()
+    assert " same tracks " in heading and " 12.5% " in first
+    assert all(" 100.0% " in line for line in others)
+
+
 def test_what_is_not_known_is_a_dash(summary):
     empty = summary.assign(mean_ms=float("nan"), cost_low_ms=float("nan"))
     empty = empty.assign(server_cpu_ms=float("nan"))

@@ -70,6 +70,17 @@ def test_each_method_is_a_point_of_time_and_efficiency(physics):
     ]
 
 
+def test_without_an_hnl_its_panels_are_left_out(physics):
+    figure = figures.efficiency_vs_time(physics[~physics.population.eq("A_hnl")])
+    assert len(figure.axes) == 4  # B_hnl is left
+    none = physics.copy()
+    none.loc[none.population.isin(["A_hnl", "B_hnl"]), ["value", "low", "high"]] = np.nan
+    figure = figures.efficiency_vs_time(none)
+    titles = [axes.get_title("left").split(":")[0] for axes in figure.axes]
+    assert titles == ["A, all", "B, all"]
+    assert [len(axes.containers) for axes in figure.axes] == [2, 2]
+
+
 def test_no_method_hides_another_that_is_as_fast_and_finds_as_many(physics):
     axes = figures.efficiency_vs_time(physics).axes[0]
     for larger, smaller in itertools.pairwise(axes.containers):
@@ -169,10 +180,26 @@ def test_the_event_with_a_decay_seen_best_is_shown():
         assert len(axes.collections[0].get_offsets()) == 15
 
 
-def test_a_sample_without_a_displaced_decay_says_so():
-    events = [make_event(0, (5,)), hnl_event(1, 2.0)]
-    figure = figures.event_display(events, to_tracks(np.array([-1]), 0))
-    assert "no displaced decay" in text_of(figure)
+def test_without_a_displaced_decay_the_event_with_most_particles_and_tracks_is_shown():
+    # Event 3 has the most particles, but no tracks.
+    events = [
+        make_event(0, (5,)),
+        hnl_event(1, 2.0),
+        make_event(2, (5, 5)),
+        make_event(3, (5,) * 9),
+    ]
+    one = [0] * 5
+    labels = {0: one, 1: [*one, *[5] * 6, *[-1] * 4], 2: [*one, *[5] * 5]}
+    tracks = pd.concat([to_tracks(np.array(label), event) for event, label in labels.items()])
+    figure = figures.event_display(events, tracks)
+    along, across = figure.axes
+    assert along.get_title("left") == "Event 1: 15 space points, 2 tracks"
+    assert len(along.collections[0].get_offsets()) == len(across.collections[0].get_offsets()) == 15
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[0] == "tracks of population A: 2 of 3 found" and not any(
+        "HNL" in text for text in legend
+    )
+    assert not [line for line in along.lines if line.get_marker() == "*"]
 
 
 def test_an_event_without_tracks_can_be_drawn(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +16,8 @@ from exatrkx_service.analysis.figures.style import (
     say_below,
 )
 from exatrkx_service.measure.arrivals import UNDER
+
+_APART = 0.04  # of two numbers side by side, as a share of the axis
 
 
 @own_style
@@ -48,16 +51,13 @@ def latency_vs_rate(capacity: pd.DataFrame, rates: pd.DataFrame) -> Figure:
         for row in marked.itertuples():
             if row.option not in invalid:
                 y = getattr(row, column if column != "p50_ms" else "p50_ms_y")
-                axes.plot(
-                    row.capacity_evt_s,
-                    y,
-                    "*",
-                    ms=13,
-                    mec="black",
-                    mew=0.7,
-                    zorder=4,
-                    color=styles[row.option]["color"],
+                colour = styles[row.option]["color"]
+                look = (
+                    {"color": colour, "mec": "black", "mew": 0.7}
+                    if row.certified
+                    else {"mfc": "white", "mec": colour, "mew": 1.4}
                 )
+                axes.plot(row.capacity_evt_s, y, "*", ms=13, zorder=4, **look)
     for axes in panels[:2]:
         axes.axhline(limit_ms, color="black", ls=":", lw=1.1)
         axes.set_yscale("log")
@@ -69,8 +69,17 @@ def latency_vs_rate(capacity: pd.DataFrame, rates: pd.DataFrame) -> Figure:
     panels[2].set_xscale("log")
     _plain(panels[2].xaxis)
     panels[2].set_xlabel("offered rate [events/s]")
+    marked = marked[~marked.option.isin(invalid)]
+    _say_rates(panels[2], marked, styles)
     panels[0].set_title(title)
     _legend(figure, [o for o in styles if o in set(shown.option)], styles, limit_ms)
+    hollow = marked.option[~marked.certified.astype(bool)]
+    if len(hollow):
+        say_below(
+            figure,
+            f"hollow star, {', '.join(hollow)}: not certified, may do more, see reason in "
+            "capacity.csv",
+        )
     if invalid:
         say_below(figure, f"invalid, not shown: {', '.join(invalid)}")
     return figure
@@ -83,6 +92,28 @@ def _line(axes: Axes, rows: pd.DataFrame, column: str, style: dict[str, str]) ->
     for under, part in rows.groupby(rows.verdict == UNDER):
         face = style["color"] if under else "white"
         axes.plot(part.rate_evt_s, part[column], ls="", ms=5, **style, mfc=face)
+
+
+def _say_rates(axes: Axes, marked: pd.DataFrame, styles: dict[str, dict[str, str]]) -> None:
+    """The capacity of each option far below its star, aside where the next one is too near."""
+    apart = _APART * np.log10(np.divide(*axes.get_xlim()[::-1]))
+    beside = -np.inf
+    for row in marked.sort_values("capacity_evt_s").itertuples():
+        rate = row.capacity_evt_s
+        beside = max(np.log10(rate), beside + apart)
+        colour = styles[row.option]["color"]
+        axes.annotate(
+            f"{rate:.0f}/s" if rate >= 100 else f"{rate:.3g}/s",
+            (rate, row.kept_up),
+            (10**beside, 0.04),
+            textcoords=("data", "axes fraction"),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=9,
+            color=colour,
+            arrowprops={"arrowstyle": "-", "lw": 0.8, "ls": ":", "color": colour},
+        )
 
 
 def _plain(axis: object) -> None:
@@ -98,7 +129,7 @@ def _legend(
     handles = [Line2D([], [], lw=1.2, ms=5, **styles[option], label=option) for option in options]
     handles += [
         Line2D([], [], color="black", ls=":", lw=1.1, label=f"limit, {limit_ms:g} ms"),
-        Line2D([], [], color="white", marker="*", ms=13, mec="black", ls="", label="capacity"),
+        Line2D([], [], color="gray", marker="*", ms=13, mec="black", ls="", label="capacity"),
         Line2D(
             [],
             [],

@@ -218,10 +218,19 @@ def time_vs_space_points(timings: pd.DataFrame) -> Figure:
             lw=1.4,
             capsize=2,
         )
-    axes.set_xlim(left=0)
+    axes.set_xlim(_size_limits(means.n_space_points))
     from_zero(axes)
     axes.set_xlabel("number of space points in the event")
     axes.set_ylabel("mean time of the event [ms]")
     axes.set_title(f"{title}, {clients(concurrency)}")
     axes.legend(title="service option", ncols=2)
     return figure
+
+
+def _size_limits(sizes: pd.Series) -> tuple[float, float]:
+    """From 0 on, unless all events are of like size; with room for the markers at the ends."""
+    low, high = sizes.min(), sizes.max()
+    if 2 * low <= high:
+        return 0, 1.05 * high
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin

@@ -53,7 +53,7 @@ def study_ensemble(
         parts = breakdown[(breakdown.concurrency == concurrency) & ~is_compute(breakdown)]
         _panel(axes, costs, parts.groupby(["option", "part"]).mean_ms.sum())
         axes.set_title(clients(concurrency), fontsize=10.5, pad=4)
-        axes.set_xlabel("mean time per event [ms]")
+        axes.set_xlabel("overhead parts (bars), cost (points), per event [ms]")
     panels[0].set_yticks(range(len(options)), options)
     panels[0].set_ylim(len(options) - 0.5, -0.5)
     figure.supylabel("variant", fontsize=10)
@@ -72,8 +72,8 @@ def study_ensemble(
         fontsize=9,
     )
     figure.suptitle(
-        f"{title}\n(numbers: the cost less that of {BASE}, with its {confidence_level:.0%} "
-        "interval, bold where that leaves out zero)",
+        f"{title}\n(numbers: the cost, in brackets the cost less that of {BASE} with its "
+        f"{confidence_level:.0%} interval, bold where that leaves out zero)",
         x=0.01,
         ha="left",
         fontsize=10.5,
@@ -111,10 +111,10 @@ def _panel(axes: Axes, costs: pd.DataFrame, parts: pd.Series) -> None:
     for i, (option, row) in enumerate(compared.iterrows()):
         if pd.isna(row.value):
             text, bold = "not measured, or not valid", False
-        elif option == BASE:
-            text, bold = f"{costs.cost_ms[option]:+.2f} ms", False
         else:
-            text, bold = f"{row.value:+.2f} ± {row.half:.2f} ms", abs(row.value) > row.half
+            text, bold = f"{costs.cost_ms[option]:+.2f}", abs(row.value) > row.half
+            if option != BASE:
+                text += f" ({row.value:+.2f} ± {row.half:.2f})"
         axes.annotate(
             text,
             (reach.iloc[i], i),
@@ -127,5 +127,5 @@ def _panel(axes: Axes, costs: pd.DataFrame, parts: pd.Series) -> None:
         )
     axes.axvline(costs.cost_ms[BASE], color="black", ls=":", lw=1.2, zorder=0)
     axes.axvline(0, color="black", lw=1.0, zorder=0)
-    axes.set_xlim(min(0.0, float((costs.cost_ms - bars[0]).min())), 1.25 * float(reach.max()))
+    axes.set_xlim(min(0.0, float((costs.cost_ms - bars[0]).min())), 1.35 * float(reach.max()))
     axes.grid(axis="y", visible=False)

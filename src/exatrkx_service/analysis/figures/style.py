@@ -202,9 +202,15 @@ def baseline_concurrency(table: pd.DataFrame) -> int:
     return int(table.concurrency.min())
 
 
-def name_cells(figure: Figure, summary: pd.DataFrame) -> None:
-    """Says below a figure which cells it leaves out, as invalid, and which are unstable."""
-    for verdict, text in ((INVALID, "invalid, not shown"), (UNSTABLE, "unstable, see the report")):
+def name_cells(figure: Figure, summary: pd.DataFrame, reasons: str = "the report") -> None:
+    """Says below a figure which cells it leaves out, as invalid, and which are unstable.
+
+    Args:
+        figure: the figure.
+        summary: see ``summary.summarise``.
+        reasons: where it stands why.
+    """
+    for verdict, text in ((INVALID, "invalid, not shown"), (UNSTABLE, f"unstable, see {reasons}")):
         rows = summary[summary.verdict == verdict]
         cells = [
             f"{option} with {', '.join(map(str, sorted(own.concurrency)))}"

@@ -107,14 +107,18 @@ def efficiency_vs_time(physics: pd.DataFrame, *, confidence_level: float = 0.95)
     rows = overall[(overall.quantity == EFFICIENCY) & overall.value.notna()]
     if rows.empty:
         return empty_figure(title, "The sample has no particle of A or B.")
-    figure = Figure(figsize=(9.4, 7.2), layout="constrained")
-    grid = figure.subplots(2, len(SELECTIONS), sharex=True, sharey="row")
+    # As ``efficiency`` does: no panel of a population without a particle.
+    suffixes = [""]
+    if rows.population.str.endswith(HNL_SUFFIX).any():
+        suffixes.append(HNL_SUFFIX)
+    figure = Figure(figsize=(9.4, 1.2 + 3.0 * len(suffixes)), layout="constrained")
+    grid = figure.subplots(len(suffixes), len(SELECTIONS), sharex=True, sharey="row", squeeze=False)
     styles = _styles(physics)
     untimed = [styles[method]["name"] for method in styles if pd.isna(times.value[method])]
     # Methods that are as fast or find as many lie on each other: each is drawn above those before
     # it, smaller and thinner, so that all can be seen.
     sizes = np.linspace(11, 6, len(styles)), np.linspace(3.2, 1.1, len(styles))
-    for line, suffix in zip(grid, ("", HNL_SUFFIX), strict=True):
+    for line, suffix in zip(grid, suffixes, strict=True):
         for axes, selection in zip(line, SELECTIONS, strict=True):
             name = selection + suffix
             part = rows[rows.population == name].set_index("method")
