@@ -36,6 +36,7 @@ KILL = b"kill"
 STUB = "triton_python_backend_stub"  # the program that runs a Python model
 # Python starts one beside programs that share memory: it removes that when the last of them ended.
 TRACKER = "multiprocessing.resource_tracker"
+START_S = 1.0  # until one that was just forked is known by its command [s]
 TRACKER_S = 20.0  # to do so, on a machine that is busy too [s]
 
 
@@ -55,6 +56,8 @@ def _is_tracker(process: psutil.Process) -> bool:
 
 def _kill_descendants() -> None:
     """Kills what this process has started, and what that starts meanwhile; trackers at last."""
+    if psutil.Process().children():
+        time.sleep(START_S)
     until = time.monotonic() + TRACKER_S
     while left := psutil.Process().children(recursive=True):
         others = [process for process in left if not _is_tracker(process)]
