@@ -16,6 +16,7 @@ from exatrkx_service.analysis.cells import comparable
 from exatrkx_service.analysis.physics import tracking_performance
 from exatrkx_service.analysis.table import read_summary
 from exatrkx_service.analysis.timings import read_blocks, read_timings, total_rows
+from exatrkx_service.measure.cell import LEAST_BLOCKS
 from exatrkx_service.options import STAGES
 from exatrkx_service.serving.native import read_choice
 
@@ -42,7 +43,8 @@ def test_every_option_is_measured_and_gives_the_same_tracks(results):
     assert (summary.ci95_low_ms <= summary.mean_ms).all()
     assert (summary.mean_ms <= summary.ci95_high_ms).all()
     assert (summary.cost_low_ms <= summary.cost_ms).all()
-    assert (summary.n_blocks >= 3).all()
+    # No cell ends with fewer; how many there is time for is the machine's.
+    assert (summary.n_blocks >= LEAST_BLOCKS).all()
     assert (summary.client_cpu_ms > 0).all() and (summary.client_pss_mib > 0).all()
     served = summary.option != "S0"
     assert (summary[served].server_cpu_ms > 0).all() and (summary[served].server_pss_mib > 0).all()

@@ -40,11 +40,18 @@ START_S = 1.0  # until one that was just forked is known by its command [s]
 TRACKER_S = 20.0  # to do so, on a machine that is busy too [s]
 
 
+def _name(process: psutil.Process) -> str:
+    """The name of a process's program; empty if it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.name()
+    return ""
+
+
 def _kill_models(pid: int) -> None:
     """Kills the processes of Python models of a server."""
     for process in psutil.Process(pid).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name() == STUB:
+        if _name(process) == STUB:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
 
@@ -56,7 +63,10 @@ def _is_tracker(process: psutil.Process) -> bool:
 
 def _kill_descendants() -> None:
     """Kills what this process has started, and what that starts meanwhile; trackers at last."""
-    if psutil.Process().children():
+    # The owner of a server that died waits to be told so; models have no trackers.
+    left = psutil.Process().children(recursive=True)
+    # A zombie has the first 15 letters of its name left.
+    if not all(STUB.startswith(_name(process)) for process in left):
         time.sleep(START_S)
     until = time.monotonic() + TRACKER_S
     while left := psutil.Process().children(recursive=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,11 +29,27 @@ def ask_interface(server: Inquiry, model: TheirModel) -> TheirModel:
             f"server.model.name: {model.name}: the server at {server.url} is not ready with such a "
             f"model{which}"
         )
-    return check_interface(model, server.ask("get_model_metadata", model.name, *version))
+    metadata = server.ask("get_model_metadata", model.name, *version)
+    optional: set[str] = set()
+    if len(metadata.get("inputs", ())) > 1:
+        # The metadata don't say which of them a request need not have; some gateways have no more.
+        with contextlib.suppress(ServerError):
+            config = server.ask("get_model_config", model.name, *version)
+            config = config.get("config", config)  # gRPC wraps it
+            optional = {i["name"] for i in config.get("input", ()) if i.get("optional")}
+    return check_interface(model, metadata, optional)
 
 
-def check_interface(model: TheirModel, metadata: Mapping[str, Any]) -> TheirModel:
-    """See ``ask_interface``; ``metadata`` as in KServe's protocol, version 2."""
+def check_interface(
+    model: TheirModel, metadata: Mapping[str, Any], optional: Collection[str] = ()
+) -> TheirModel:
+    """See ``ask_interface``.
+
+    Args:
+        model: as configured.
+        metadata: as in KServe's protocol, version 2.
+        optional: inputs that a request need not have.
+    """
     inputs, outputs = (_tensors(metadata.get(key, ())) for key in ("inputs", "outputs"))
     for key, name, tensors in (("input", model.input, inputs), ("output", model.output, outputs)):
         if name not in tensors:
@@ -40,7 +57,7 @@ def check_interface(model: TheirModel, metadata: Mapping[str, Any]) -> TheirMode
                 f"server.model.{key}: {name}: the model {model.name} has no such tensor; expected "
                 f"one of {', '.join(tensors) or 'none'}"
             )
-    if others := [name for name in inputs if name != model.input]:
+    if others := [name for name in inputs if name != model.input and name not in optional]:
         raise ServerError(
             f"server.model.input: the model {model.name} takes {', '.join(others)} as well; "
             f"expected a model that takes {model.input} alone"
