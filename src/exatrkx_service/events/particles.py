@@ -25,18 +25,20 @@ def particle_table(
         particle_index: int64 (N,): row of ``table`` of each space point, or -1.
         from_hnl: bool (rows,): which are decay products of the HNL.
     """
-    pt = np.hypot(table["px"], table["py"])
+    # As arrays: pandas would align the rows at each step.
+    given = {name: table[name].to_numpy() for name in ("px", "py", "pz", "vx", "vy", "vz")}
+    pt = np.hypot(given["px"], given["py"])
     particles = pd.DataFrame(
         {
             "particle_id": pd.Series(ids, dtype=object),
-            "pdg": table["pdg"],
-            "charge": table["charge"],
+            "pdg": table["pdg"].to_numpy(),
+            "charge": table["charge"].to_numpy(),
             "pt": pt,
-            "eta": np.arcsinh(table["pz"] / pt),
-            "phi": np.arctan2(table["py"], table["px"]),
-            "vr": np.hypot(table["vx"], table["vy"]),
-            "vphi": np.arctan2(table["vy"], table["vx"]),
-            "vz": table["vz"],
+            "eta": np.arcsinh(given["pz"] / pt),
+            "phi": np.arctan2(given["py"], given["px"]),
+            "vr": np.hypot(given["vx"], given["vy"]),
+            "vphi": np.arctan2(given["vy"], given["vx"]),
+            "vz": given["vz"],
             "from_hnl": from_hnl,
             "n_space_points": np.bincount(
                 particle_index[particle_index >= 0], minlength=len(table)

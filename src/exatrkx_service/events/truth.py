@@ -190,12 +190,14 @@ def _particle_index(clusters: File, truth: Truth, barcodes: pd.MultiIndex) -> np
         require(points_path, name, good, f"a measurement of {path.name}", measured)
         n_clusters += used
         points = pd.DataFrame({"point": np.flatnonzero(used), "measurement": ids[used]})
-        contributions.append(points.merge(links, on="measurement")[["point", "particle"]])
+        points = points.merge(links, on="measurement")
+        contributions.append(points[["point", "particle"]].to_numpy(np.int64))
     # A particle made a space point if it is in each of the point's clusters.
-    counts = pd.concat(contributions).value_counts(sort=False)
-    point = counts.index.get_level_values("point").to_numpy()
-    particle = counts.index.get_level_values("particle").to_numpy()
-    complete = counts.to_numpy() == n_clusters[point]
+    point, particle = np.concatenate(contributions).T
+    span = 1 + particle.max(initial=0)
+    pairs, counts = np.unique(point * span + particle, return_counts=True)
+    point, particle = np.divmod(pairs, span)
+    complete = counts == n_clusters[point]
     point, particle = point[complete], particle[complete]
     index = np.full(len(measured), -1, dtype=np.int64)
     index[point] = particle
