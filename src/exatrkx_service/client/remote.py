@@ -10,7 +10,7 @@ from tritonclient.utils import InferenceServerException
 
 from exatrkx_service.client.transport import GrpcTransport, HttpTransport, Transport
 from exatrkx_service.pipeline.stopwatch import Stopwatch
-from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
+from exatrkx_service.pipeline.tensors import DTYPES, StageSpec, to_numpy
 from exatrkx_service.serving.access import Access
 from exatrkx_service.serving.health import ServerError
 
@@ -106,7 +106,7 @@ class RemoteStep:
         self.model = model
         self.inputs = inputs
         self.output = output
-        self.optional = optional
+        self.spec = StageSpec(inputs, output, optional)
         self.joined = joined
 
     def __call__(self, tensors: dict[str, Any], watch: Stopwatch, request_id: str) -> None:
@@ -118,8 +118,7 @@ class RemoteStep:
         transport = self.client.transport
         inputs = {
             name: np.ascontiguousarray(to_numpy(tensors[name]), dtype=DTYPES[name])
-            for name in (*self.inputs, *self.optional)
-            if name in tensors or name in self.inputs
+            for name in self.spec.taken(tensors)
         }
         if self.joined:
             inputs = {name: array[None] for name, array in inputs.items()}

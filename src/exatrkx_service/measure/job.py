@@ -294,8 +294,8 @@ class Measurement:
                 f"{option[-1].error}"
             )
         cost, half = cell.cost.value, cell.relative_half_width
-        known = f", cost {cost:+.2f} ms" if cost == cost else ", cost not known: too few blocks "
-        known += "" if cost == cost else f"({len(cell.costs)}) were undisturbed"
+        unknown = f"not known from {len(cell.costs)} undisturbed blocks"
+        known = f", cost {cost:+.2f} ms" if cost == cost else f", cost {unknown}"
         known += f" ± {half:.1%} of the control" if half == half else ""
         ended = f"; ended early: {cell.ended_early}" if cell.ended_early else ""
         self.say(
