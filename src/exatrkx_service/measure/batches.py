@@ -14,6 +14,7 @@ import pandas as pd
 
 from exatrkx_service.events.event import EventBatch
 from exatrkx_service.measure.load import hash_of_events
+from exatrkx_service.pipeline.event_labels import join_labels
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 
@@ -86,8 +87,4 @@ class OneByOne:
     ) -> dict[str, Any]:
         """The labels of all events, as ``Pipeline`` gives them of a batch."""
         found = [self.pipeline(event, watch, request_id)["labels"] for event in batch.events()]
-        starts = np.cumsum(batch.event_sizes) - batch.event_sizes
-        labels = [
-            np.where(own < 0, -1, own + start) for own, start in zip(found, starts, strict=True)
-        ]
-        return {"labels": np.concatenate(labels)}
+        return {"labels": join_labels(found)}

@@ -17,6 +17,7 @@ from tritonclient.utils import InferenceServerException
 from exatrkx_service.client.limits import Rejected
 from exatrkx_service.client.remote import RequestTimeout
 from exatrkx_service.events.event import EventBatch, PointsWithColumns
+from exatrkx_service.pipeline.event_labels import part_labels
 from exatrkx_service.pipeline.labeling import canonical
 from exatrkx_service.pipeline.pipeline import Pipeline
 from exatrkx_service.pipeline.stopwatch import Lap, Stopwatch
@@ -97,13 +98,10 @@ def hash_labels(labels: np.ndarray, event_sizes: np.ndarray | None = None) -> st
     labels = canonical(labels)
     if event_sizes is None:
         return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
-    hashes, start = [], 0
-    for own in np.split(labels, np.cumsum(event_sizes)[:-1]):
-        # A track that began in an event before is none that this one can have alone.
-        own = np.where(own < 0, -1, np.where(own < start, -2, own - start))
-        hashes.append(hashlib.sha256(own.astype("<i8").tobytes()).hexdigest())
-        start += len(own)
-    return hash_of_events(hashes)
+    return hash_of_events(
+        hashlib.sha256(own.astype("<i8").tobytes()).hexdigest()
+        for own in part_labels(labels, event_sizes)
+    )
 
 
 def hash_of_events(hashes: Iterable[str]) -> str:

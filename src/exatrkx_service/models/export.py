@@ -23,6 +23,7 @@ from exatrkx_service.paths import network_file, replacement
 from exatrkx_service.pipeline import kernels
 from exatrkx_service.pipeline.building import build_edges
 from exatrkx_service.pipeline.stages import IDENTITY, reason, script_path
+from exatrkx_service.pipeline.tensors import DTYPES
 
 WEIGHTS = Path(__file__).parent / "weights"  # the weights that the package ships
 CHECK_EVENTS = WEIGHTS / "check_events.safetensors"
@@ -200,7 +201,8 @@ def _inputs(stage: str, points: np.ndarray) -> tuple[Tensor, ...]:
         return (tensor,)
     r, phi, z = points.T
     directions = np.stack([np.cos(phi), np.sin(phi), np.arcsinh(z / r)], axis=1)
-    return tensor, torch.from_numpy(build_edges(directions, radius=0.1, k_max=50))
+    edges = build_edges(directions, radius=0.1, k_max=50).astype(DTYPES["edges"])
+    return tensor, torch.from_numpy(edges)
 
 
 def read_check_events(path: Path = CHECK_EVENTS) -> list[np.ndarray]:

@@ -43,12 +43,12 @@ def orient_edges(space_points: Tensor, edges: Tensor) -> Tensor:
 
     Args:
         space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
-        edges: int64 (2, E).
+        edges: int32 or int64 (2, E).
 
     Returns:
-        int64 (2, E): the same edges in the same order. An edge whose points are equally far from
-        the origin starts at the point with the smaller index, so the result does not depend on the
-        direction given.
+        (2, E), of the type of ``edges``: the same edges in the same order. An edge whose points are
+        equally far from the origin starts at the point with the smaller index, so the result does
+        not depend on the direction given.
     """
     r = space_points[:, 0]
     z = space_points[:, 2]
@@ -68,7 +68,7 @@ def edge_features(nodes: Tensor, edges: Tensor) -> Tensor:
 
     Args:
         nodes: float32 (N, 8) from ``node_features``.
-        edges: int64 (2, E), inner to outer.
+        edges: int32 or int64 (2, E), inner to outer.
 
     Returns:
         float32 (E, 8): differences in r and z [mm], sine of the difference in phi, transverse

@@ -87,7 +87,7 @@ class EdgeScores(nn.Module):
         """float32 (E,): between 0 and 1."""
         if edges.size(1) == 0:  # others' networks need not know what to do with none
             return torch.zeros([0], device=space_points.device)
-        answer = self.model(self.features(space_points), edges).to(torch.float32).flatten()
+        answer = self.model(self.features(space_points), edges.long()).to(torch.float32).flatten()
         if answer.size(0) != edges.size(1):
             raise ValueError(
                 f"gives {answer.size(0)} numbers for {edges.size(1)} edges, expected one for each"
@@ -105,7 +105,7 @@ class ForeignFilter(nn.Module):
         self.scores, self.cut = scores, cut
 
     def forward(self, space_points: Tensor, edges: Tensor) -> Tensor:
-        """int64 (2, F): the edges whose score reaches the cut, each from the inner point on."""
+        """int32 (2, F): the edges whose score reaches the cut, each from the inner point on."""
         oriented = orient_edges(space_points, edges)
         keep = self.scores(space_points, oriented) >= self.cut
         return oriented.index_select(1, torch.nonzero(keep).squeeze(1))
@@ -146,6 +146,7 @@ def wrap(
         ModelError: it is no network, takes or gives something else, or does not run here.
     """
     features = ScaledFeatures(model["features"], model["scales"])
+    examples = [(points, *(edges.long() for edges in others)) for points, *others in examples]
     if path.suffix.lower() in _OTHERS:
         script = _read(stage, path, features, examples)
     else:

@@ -100,7 +100,7 @@ class FusedFilter(nn.Module):
         self.head_bias = float(network.head.bias)
 
     def forward(self, space_points: Tensor, edges: Tensor) -> Tensor:
-        """Keeps edges whose score reaches the cut: int64 (2, F), oriented."""
+        """Keeps edges whose score reaches the cut: int32 (2, F), oriented."""
         if edges.is_cuda:
             return self.plain(space_points, edges)
         oriented = orient_edges(space_points, edges)

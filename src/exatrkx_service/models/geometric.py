@@ -63,7 +63,7 @@ class GeometricCuts(nn.Module):
         self.phi_slope_max, self.z0_max = float(phi_slope_max), float(z0_max)
 
     def forward(self, space_points: Tensor, edges: Tensor) -> Tensor:
-        """float32 (E,) from float32 (N, 3): r [mm], phi [rad], z [mm], and int64 (2, E)."""
+        """float32 (E,) from float32 (N, 3): r [mm], phi [rad], z [mm], and int32 (2, E)."""
         inner = space_points.index_select(0, edges[0]).t()
         outer = space_points.index_select(0, edges[1]).t()
         dr, dz = outer[0] - inner[0], outer[2] - inner[2]

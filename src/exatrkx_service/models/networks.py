@@ -140,7 +140,7 @@ class Filter(nn.Module):
 
         Args:
             space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
-            edges: int64 (2, E), oriented by ``orient_edges``.
+            edges: int32 or int64 (2, E), oriented by ``orient_edges``.
 
         Returns:
             float32 (E,).
@@ -163,11 +163,11 @@ class Filter(nn.Module):
 
         Args:
             space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
-            edges: int64 (2, E), in any direction.
+            edges: int32 or int64 (2, E), in any direction.
 
         Returns:
-            int64 (2, F): the edges kept, in their order, each from the point nearer to the origin
-            to the one further out.
+            (2, F), of the type of ``edges``: those kept, in their order, each from the point nearer
+            to the origin to the one further out.
         """
         oriented = orient_edges(space_points, edges)
         score = torch.sigmoid(self.logits(space_points, oriented))
@@ -250,6 +250,7 @@ class InteractionGNN(nn.Module):
     @torch.jit.export
     def logits(self, space_points: Tensor, edges: Tensor) -> Tensor:
         """Logit of the score of each edge; arguments as for ``forward``."""
+        edges = edges.long()  # `propagate` takes no others
         raw = node_features(space_points)
         x = self.nodes(self.scale_nodes(raw))
         e = torch.relu(self.pairs(x, self.scale_edges(edge_features(raw, edges)), edges))
@@ -262,7 +263,7 @@ class InteractionGNN(nn.Module):
 
         Args:
             space_points: float32 (N, 3): r [mm], phi [rad], z [mm].
-            filtered_edges: int64 (2, F), oriented as ``Filter`` returns them.
+            filtered_edges: int32 or int64 (2, F), oriented as ``Filter`` returns them.
 
         Returns:
             float32 (F,): between 0 and 1, high for two consecutive points of one particle.

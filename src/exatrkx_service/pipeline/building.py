@@ -80,7 +80,7 @@ def compiled_build_edges(embedding: Any, radius: float, k_max: int, event_sizes:
         event_sizes: int64 tensor (B,) if there are several events, as in ``edges_of_events``.
 
     Returns:
-        int64 tensor (2, E).
+        int32 tensor (2, E).
     """
     import torch
 

@@ -25,7 +25,7 @@ def label_tracks(
 
     Args:
         n_space_points: N.
-        edges: int64 (2, F), indices of space points.
+        edges: integers (2, F), indices of space points.
         scores: float32 (F,), GNN score of each edge.
         cut: edges with a score below are left out.
 
@@ -51,7 +51,7 @@ def compiled_label_tracks(n_space_points: int, edges: Any, scores: Any, cut: flo
 
     Args:
         n_space_points: as there, as all else, but edges and scores are tensors.
-        edges: int64 (2, F).
+        edges: int32 (2, F).
         scores: float32 (F,).
         cut: as there.
 
@@ -90,7 +90,7 @@ def label_walks(
 
     Args:
         n_space_points: N.
-        edges: int64 (2, F), indices of space points, inner to outer as filtering gives them.
+        edges: integers (2, F), indices of space points, inner to outer as filtering gives them.
         scores: float32 (F,), GNN score of each edge.
         cut: edges with a score below are not walked.
 
@@ -112,7 +112,7 @@ def choose_edges(n_space_points: int, edges: np.ndarray, scores: np.ndarray) -> 
 
     Args:
         n_space_points: N.
-        edges: int64 (2, F), inner to outer, each pair of points once.
+        edges: integers (2, F), inner to outer, each pair of points once.
         scores: float32 (F,), positive.
 
     Returns:

@@ -18,7 +18,7 @@ import numpy as np
 from exatrkx_service.options import NETWORKS, STAGES
 from exatrkx_service.pipeline import device as devices
 from exatrkx_service.pipeline import kernels
-from exatrkx_service.pipeline.tensors import to_numpy, to_tensor
+from exatrkx_service.pipeline.tensors import DTYPES, to_numpy, to_tensor
 
 StageFunction = Callable[..., Any]
 IDENTITY = "exatrkx.json"  # file inside an exported network: what it is, see ``identity``
@@ -146,13 +146,13 @@ def make_building(parameters: dict[str, Any], device: str) -> StageFunction:
 
         return compiled
 
-    def build(embedding: Any) -> np.ndarray:
-        return build_edges(to_numpy(embedding), radius, k_max, device)
+    def build(embedding: np.ndarray) -> np.ndarray:
+        return build_edges(embedding, radius, k_max, device)
 
     def build_all(embedding: Any, event_sizes: Any = None) -> np.ndarray:
-        if event_sizes is None:
-            return build(embedding)
-        return edges_of_events(build, to_numpy(embedding), to_numpy(event_sizes))
+        points = to_numpy(embedding)
+        sizes = [len(points)] if event_sizes is None else to_numpy(event_sizes)
+        return edges_of_events(build, points, np.asarray(sizes)).astype(DTYPES["edges"])
 
     return build_all
 

@@ -44,8 +44,8 @@ DTYPES: dict[str, type] = {
     # (B,), of several events in one request, one after the other: how many space points each has.
     "event_sizes": np.int64,
     "embedding": np.float32,  # (N, D)
-    "edges": np.int64,  # (2, E)
-    "filtered_edges": np.int64,  # (2, F), inner to outer space point
+    "edges": np.int32,  # (2, E): half the bytes of an index that torch would give
+    "filtered_edges": np.int32,  # (2, F), inner to outer space point
     "edge_scores": np.float32,  # (F,), in [0, 1]
     "labels": np.int64,  # (N,), -1 where the space point belongs to no track
     # Of the model that computes nothing.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from exatrkx_service.options import STAGES
+from exatrkx_service.pipeline.event_labels import part_labels
 from exatrkx_service.pipeline.stopwatch import Stopwatch
 from exatrkx_service.pipeline.tensors import to_numpy
 from exatrkx_service.serving.journal import CONVERT
@@ -72,7 +73,8 @@ class JoinedModel(StageModel):
         tensors = join(given)
         watch.lap(self.model, CONVERT)
         self.compute(tensors, watch)
-        responses = [self.respond(labels) for labels in part(tensors[self.output], counts)]
+        parts = part_labels(to_numpy(tensors[self.output]), counts)
+        responses = [self.respond(labels) for labels in parts]
         watch.lap(self.model, CONVERT)
         for request in requests:
             self.journal.note(request.request_id(), watch.laps)
@@ -95,17 +97,3 @@ def join(requests: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
         for request, own in zip(requests, points, strict=True)
     ]
     return {"space_points": np.concatenate(points), "event_sizes": np.concatenate(sizes)}
-
-
-def part(labels: Any, counts: Sequence[int]) -> list[np.ndarray]:
-    """The labels of each of several requests that were computed as one.
-
-    Args:
-        labels: int64 (N,), of all of them.
-        counts: number of space points of each request.
-    """
-    ends = np.cumsum(counts)
-    return [
-        np.where(own < 0, -1, own - (end - len(own)))
-        for own, end in zip(np.split(to_numpy(labels), ends[:-1]), ends, strict=True)
-    ]

@@ -25,8 +25,8 @@ def tensor_bytes(n_space_points: int, n_edges_built: int, n_edges_filtered: int)
     return {
         "space_points": 12 * n_space_points,
         "embedding": 4 * WIDTH * n_space_points,
-        "edges": 16 * n_edges_built,
-        "filtered_edges": 16 * n_edges_filtered,
+        "edges": 8 * n_edges_built,
+        "filtered_edges": 8 * n_edges_filtered,
         "edge_scores": 4 * n_edges_filtered,
         "labels": 8 * n_space_points,
     }

@@ -19,7 +19,7 @@ class Building(nn.Module):
         self.radius, self.k_max = radius, k_max
 
     def forward(self, embedding: Tensor, event_sizes: Tensor | None = None) -> Tensor:
-        """Edges, int64 (2, E), of float32 (N, D), and int64 (B,) if there are several events."""
+        """Edges, int32 (2, E), of float32 (N, D), and int64 (B,) if there are several events."""
         return torch.ops.exatrkx.build_edges(embedding, self.radius, self.k_max, event_sizes)
 
 

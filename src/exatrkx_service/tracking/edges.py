@@ -49,4 +49,5 @@ def found_edges(event: Event, tensors: Mapping[str, Any], gnn_cut: float) -> pd.
 
 def _keys(edges: np.ndarray, n_points: int) -> np.ndarray:
     """One number per edge (2, E), whatever its direction."""
-    return edges.min(axis=0) * n_points + edges.max(axis=0)
+    low, high = edges.min(axis=0).astype(np.int64), edges.max(axis=0)
+    return low * n_points + high

@@ -11,8 +11,8 @@ from exatrkx_service.tracking import found_edges
 
 def counts(event, edges, filtered, scores, cut=0.5):
     tensors = {
-        "edges": np.array(edges, np.int64).reshape(2, -1),
-        "filtered_edges": np.array(filtered, np.int64).reshape(2, -1),
+        "edges": np.array(edges, np.int32).reshape(2, -1),
+        "filtered_edges": np.array(filtered, np.int32).reshape(2, -1),
         "edge_scores": np.array(scores, np.float32),
     }
     table = found_edges(event, tensors, cut)

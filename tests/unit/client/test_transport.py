@@ -23,7 +23,7 @@ from exatrkx_service.serving.access import Access
 
 INPUTS = {
     "space_points": np.arange(6, dtype=np.float32).reshape(2, 3),
-    "filtered_edges": np.zeros((2, 0), np.int64),
+    "filtered_edges": np.zeros((2, 0), np.int32),
 }
 LABELS = np.array([3, -1, 2**40], np.int64)
 

@@ -25,7 +25,7 @@ TENSORS = {
     event: {
         "space_points": points,
         "embedding": np.zeros((len(points), 8), np.float32),
-        "filtered_edges": np.zeros((2, 5), np.int64),
+        "filtered_edges": np.zeros((2, 5), np.int32),
         "edge_scores": np.zeros(5, np.float32),
         "labels": np.zeros(len(points), np.int64),
     }

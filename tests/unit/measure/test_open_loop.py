@@ -209,7 +209,7 @@ def test_a_stall_of_a_real_server(root, config, tmp_path):
     with launch(repository, ["labeling"], tmp_path / "w", config["server"], pipeline) as server:
 
         def graph(tensors, watch, request_id):
-            tensors["filtered_edges"] = np.array([[0], [1]], np.int64)
+            tensors["filtered_edges"] = np.array([[0], [1]], np.int32)
             tensors["edge_scores"] = np.ones(1, np.float32)
 
         def make():

@@ -35,7 +35,8 @@ def points_of(n, seed=0):
 
 
 def edges_of(n, n_edges, seed=0):
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, n, (2, n_edges)))
+    numbers = np.random.default_rng(seed).integers(0, n, (2, n_edges), np.int32)
+    return torch.from_numpy(numbers)
 
 
 def shipped(stage):
@@ -48,7 +49,7 @@ def shipped(stage):
 def test_gnn(n, n_edges):
     network = shipped("gnn")
     points = points_of(n)
-    edges = orient_edges(points, edges_of(n, n_edges) if n else torch.zeros(2, 0, dtype=torch.long))
+    edges = orient_edges(points, edges_of(n, n_edges) if n else torch.zeros(2, 0, dtype=torch.int))
     scores = fuse(network)(points, edges)
     assert scores.shape == (n_edges,) and scores.dtype == torch.float32
     torch.testing.assert_close(scores, network(points, edges), atol=1e-3, rtol=0)
@@ -67,7 +68,7 @@ def test_embedding(n):
 def test_filter(n, n_edges):
     network = shipped("filtering")
     points = points_of(n)
-    edges = edges_of(n, n_edges) if n else torch.zeros(2, 0, dtype=torch.long)
+    edges = edges_of(n, n_edges) if n else torch.zeros(2, 0, dtype=torch.int)
     scores = torch.sigmoid(network.logits(points, orient_edges(points, edges)))
     for cut in (0.0, 0.01, 0.5, 1.1):
         network.cut = cut
@@ -143,7 +144,7 @@ def test_what_is_no_number_stays_none():
 @torch.inference_mode()
 def test_tensors_of_other_shapes_are_errors():
     points, inner = torch.zeros(4, 8), torch.zeros(4, 32)
-    edges = torch.tensor([[0, 1], [1, 2]])
+    edges = torch.tensor([[0, 1], [1, 2]], dtype=torch.int)
     ops = torch.ops.exatrkx
     for wrong in (
         lambda: ops.start_edges(points[:, :7], inner, inner, edges, torch.zeros(8, 32)),
@@ -178,7 +179,7 @@ def test_an_edge_to_a_point_that_is_not_there_is_an_error():
     for network in (fuse(shipped("gnn")), fuse(shipped("filtering"))):
         for bad in (-1, 5):
             with pytest.raises(IndexError, match=r"index|out of range"):
-                network(points_of(5), torch.tensor([[0], [bad]]))
+                network(points_of(5), torch.tensor([[0], [bad]], dtype=torch.int))
 
 
 def test_widths_without_a_fused_form_stay_as_they_are():

@@ -21,10 +21,13 @@ def test_shapes_and_types(event):
     embedding = Embedding(dimension=5)(points)
     assert embedding.shape == (len(points), 5)
     assert embedding.dtype == torch.float32
-    filtered = Filter(cut=0.0)(points, edges)
-    assert filtered.shape == edges.shape
-    assert filtered.dtype == torch.int64
-    scores = InteractionGNN()(points, filtered)
+    network = InteractionGNN()
+    for type_ in (torch.int64, torch.int32):
+        filtered = Filter(cut=0.0)(points, edges.to(type_))
+        assert filtered.shape == edges.shape
+        assert filtered.dtype == type_
+    scores = network(points, filtered)
+    assert torch.equal(scores, network(points, filtered.long()))
     assert scores.shape == (filtered.shape[1],)
     assert 0 <= scores.min() < scores.max() <= 1
 

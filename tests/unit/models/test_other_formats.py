@@ -85,7 +85,8 @@ def events():
 
 @pytest.fixture(scope="module")
 def inputs(events):
-    return tuple(torch.as_tensor(tensor) for tensor in _inputs("gnn", events[0]))
+    points, edges = _inputs("gnn", events[0])
+    return points, edges.long()  # as others have them
 
 
 @pytest.fixture(scope="module")

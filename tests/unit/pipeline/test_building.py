@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from exatrkx_service.pipeline import building
 from exatrkx_service.pipeline.building import build_edges, compiled_build_edges
 from exatrkx_service.pipeline.stages import make_building
-from exatrkx_service.pipeline.tensors import to_numpy
+from exatrkx_service.pipeline.tensors import DTYPES, to_numpy
 
 # Multiples of 1/8: all squared distances are exact in float32, so brute force must agree.
 POINTS = st.integers(0, 40).flatmap(
@@ -82,7 +82,8 @@ def test_agrees_with_brute_force(build, points, radius, k_max, block):
         assert sure <= set(found) <= possible
     assert found == sorted(set(found))
     assert all(i < j for i, j in found)
-    assert edges.dtype == np.int64 and edges.shape[0] == 2
+    assert edges.dtype == (np.int64 if build is build_edges else np.int32)
+    assert edges.shape[0] == 2
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -141,7 +142,7 @@ def test_edges_never_join_points_of_two_events(build, build_all, events, k_max):
     sizes = np.array([len(points) for points in events])
     found = build_all(np.concatenate(events), sizes, 2.55, k_max)
     np.testing.assert_array_equal(found, np.concatenate(expected, axis=1))
-    assert found.dtype == np.int64
+    assert found.dtype == DTYPES["edges"]
 
 
 @pytest.mark.parametrize("sizes", [[3, 3], [8], [-1, 8], [4, -1, 4], []])

@@ -25,7 +25,7 @@ def graphs(draw):
     scores = draw(
         st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(edges), max_size=len(edges))
     )
-    return n, np.array(edges, np.int64).reshape(-1, 2).T, np.array(scores, np.float32)
+    return n, np.array(edges, np.int32).reshape(-1, 2).T, np.array(scores, np.float32)
 
 
 @given(graphs())
@@ -45,7 +45,7 @@ def test_agrees_with_networkx(graph):
 def test_the_compiled_one_gives_the_same(kernel_library, graph, cut):
     n, edges, scores = graph
     # An edge twice, and one from a point to itself.
-    edges = np.concatenate([edges, edges[:, :1], np.zeros((2, int(n > 0)), np.int64)], axis=1)
+    edges = np.concatenate([edges, edges[:, :1], np.zeros((2, int(n > 0)), np.int32)], axis=1)
     scores = np.concatenate([scores, scores[:1], np.ones(int(n > 0), np.float32)])
     tensors = torch.from_numpy(edges), torch.from_numpy(scores)
     labels = compiled_label_tracks(n, *tensors, cut).numpy()

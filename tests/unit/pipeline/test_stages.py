@@ -96,7 +96,7 @@ def test_a_gpu_that_only_torch_sees_is_not_used(monkeypatch):
 
 
 def test_the_laps_leave_no_gap():
-    function = {"embedding": np.copy, "building": lambda x: np.empty((2, 0), np.int64)}
+    function = {"embedding": np.copy, "building": lambda x: np.empty((2, 0), np.int32)}
     steps = [LocalStep(stage, function[stage]) for stage in function]
     pipeline = Pipeline([*steps, LocalStep("labeling", lambda x, e, s: np.full(len(x), -1))])
     watch = Stopwatch()

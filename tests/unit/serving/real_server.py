@@ -52,6 +52,6 @@ def labeling_step(server, protocol="grpc"):
 def tensors(n, edges):
     return {
         "space_points": np.zeros((n, 3), np.float32),
-        "filtered_edges": np.array(edges, np.int64).reshape(2, -1),
+        "filtered_edges": np.array(edges, np.int32).reshape(2, -1),
         "edge_scores": np.ones(len(edges[0]), np.float32),
     }

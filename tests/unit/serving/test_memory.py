@@ -14,7 +14,7 @@ def test_what_is_needed_grows_with_models_instances_and_events():
     assert needed_bytes([FUSED], 8, SMALL) == 8 * 2 * POOL
     assert needed_bytes(["gnn", "filtering"], {"gnn": 3}, SMALL) == (3 + 1) * 2 * POOL
     # The edges, which filtering takes.
-    assert needed_bytes(["filtering"], 1, LARGE) > 16 * 3_000_000
+    assert needed_bytes(["filtering"], 1, LARGE) > 8 * 3_000_000
     assert needed_bytes(["filtering"], 3, LARGE) == 3 * needed_bytes(["filtering"], 1, LARGE)
     assert needed_bytes([], 8, LARGE) == 0
 

@@ -24,7 +24,7 @@ def test_the_tracked_repository_agrees_with_the_stages(root):
         assert [tensor.name for tensor in config.output] == [spec.output]
         for tensor in (*config.input, *config.output):
             triton = np_to_triton_dtype(DTYPES[tensor.name])
-            assert {"FP32": 11, "INT64": 9}[triton] == tensor.data_type
+            assert {"FP32": 11, "INT64": 9, "INT32": 8}[triton] == tensor.data_type
 
 
 def test_the_ensemble_chains_the_stages(root):

@@ -55,8 +55,8 @@ Tensor sorted_pairs(
   std::fill(starts.begin(), starts.end(), 0);
   for (const int32_t point : first) ++starts[point + 1];
   for (int64_t i = 0; i < n; ++i) starts[i + 1] += starts[i];
-  Tensor edges = at::empty({2, count}, at::kLong);
-  int64_t* out = edges.mutable_data_ptr<int64_t>();
+  Tensor edges = at::empty({2, count}, at::kInt);
+  int32_t* out = edges.mutable_data_ptr<int32_t>();
   for (const int32_t i : by_second) {
     const int64_t place = starts[first[i]]++;
     out[place] = first[i];
@@ -112,7 +112,7 @@ void cap(
 Tensor build_edges_of(const Tensor& embedding, double radius, int64_t k_max) {
   const int64_t n = embedding.size(0), dimension = embedding.size(1);
   const Numbers points(embedding, {n, dimension});
-  if (n < 2) return at::empty({2, 0}, at::kLong);
+  if (n < 2) return at::empty({2, 0}, at::kInt);
   TORCH_CHECK(n < std::numeric_limits<int32_t>::max(), "embedding: too many points");
   // Searched in the order of the first principal component: within the radius of a point are only
   // those whose component is.
@@ -153,7 +153,7 @@ Tensor build_edges(
       event_sizes->dim() == 1 && event_sizes->scalar_type() == at::kLong,
       "event_sizes: expected int64 of shape (B)");
   const Tensor sizes = event_sizes->contiguous();
-  std::vector<Tensor> edges = {at::empty({2, 0}, at::kLong)};
+  std::vector<Tensor> edges = {at::empty({2, 0}, at::kInt)};
   int64_t start = 0;
   for (const int64_t size : c10::ArrayRef<int64_t>(
            sizes.const_data_ptr<int64_t>(), size_t(sizes.numel()))) {

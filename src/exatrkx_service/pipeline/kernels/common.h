@@ -30,14 +30,14 @@ struct Numbers {
   }
 };
 
-// Edges between points; their indices are checked.
+// Edges between points, int32; their indices are checked.
 struct Edges {
   at::Tensor tensor;
-  const int64_t *from, *to;
+  const int32_t *from, *to;
   int64_t count;
   Edges(const at::Tensor& edges, int64_t n_points)
       : tensor(edges.contiguous()),
-        from(tensor.const_data_ptr<int64_t>()),
+        from(tensor.const_data_ptr<int32_t>()),
         to(from + tensor.size(1)),
         count(tensor.size(1)) {
     TORCH_CHECK(tensor.dim() == 2 && tensor.size(0) == 2, "edges: expected shape (2, E)");

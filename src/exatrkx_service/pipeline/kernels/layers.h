@@ -61,7 +61,7 @@ INLINE void fill(const float* bias, int64_t rows, int64_t n, float* out) {
 
 // out (rows, n) = inner[from] + outer[to].
 INLINE void gather(
-    const float* inner, const float* outer, const int64_t* from, const int64_t* to, int64_t rows,
+    const float* inner, const float* outer, const int32_t* from, const int32_t* to, int64_t rows,
     int64_t n, float* out) {
   for (int64_t row = 0; row < rows; ++row) {
     const float* a = inner + from[row] * n;
@@ -151,7 +151,7 @@ INLINE float inverse_sinh(float x) {
 
 // The features of edges (rows, kFeatures), not scaled: `models.features.edge_features`.
 INLINE void edge_features(
-    const float* nodes, const int64_t* from, const int64_t* to, int64_t rows, float* out) {
+    const float* nodes, const int32_t* from, const int32_t* to, int64_t rows, float* out) {
   float ends[2][7][kTile];  // r, z, x, y, cos phi, sin phi, eta
   for (int64_t row = 0; row < rows; ++row) {
     for (int i = 0; i < 7; ++i) {

@@ -33,8 +33,8 @@ void for_tiles(int64_t count, int64_t size, const Work& work) {
 }
 
 FOR_EACH_CPU void filter_tile(
-    const float* nodes, const float* inner, const float* outer, const int64_t* from,
-    const int64_t* to, int64_t rows, int64_t n, const float* first, const float* second,
+    const float* nodes, const float* inner, const float* outer, const int32_t* from,
+    const int32_t* to, int64_t rows, int64_t n, const float* first, const float* second,
     const float* second_bias, const float* head, float head_bias, float* out) {
   alignas(64) float features[kTile * kFeatures], h[kTile * kWidest], g[kTile * kWidest];
   edge_features(nodes, from, to, rows, features);
@@ -48,8 +48,8 @@ FOR_EACH_CPU void filter_tile(
 }
 
 FOR_EACH_CPU void start_tile(
-    const float* nodes, const float* inner, const float* outer, const int64_t* from,
-    const int64_t* to, int64_t rows, int64_t n, const float* weights, float* e) {
+    const float* nodes, const float* inner, const float* outer, const int32_t* from,
+    const int32_t* to, int64_t rows, int64_t n, const float* weights, float* e) {
   alignas(64) float features[kTile * kFeatures];
   edge_features(nodes, from, to, rows, features);
   gather(inner, outer, from, to, rows, n, e);
@@ -58,7 +58,7 @@ FOR_EACH_CPU void start_tile(
 }
 
 FOR_EACH_CPU void update_tile(
-    const float* inner, const float* outer, const int64_t* from, const int64_t* to, int64_t rows,
+    const float* inner, const float* outer, const int32_t* from, const int32_t* to, int64_t rows,
     int64_t n, const float* weights, const float* scale, const float* shift, float eps,
     const float* last, const float* last_bias, float* e) {
   alignas(64) float h[kTile * kWidest];
@@ -73,7 +73,7 @@ FOR_EACH_CPU void update_tile(
 }
 
 FOR_EACH_CPU void end_tile(
-    const float* inner, const float* outer, const int64_t* from, const int64_t* to, int64_t rows,
+    const float* inner, const float* outer, const int32_t* from, const int32_t* to, int64_t rows,
     int64_t n, const float* weights, const float* head, float head_bias, const float* e,
     float* out) {
   alignas(64) float h[kTile * kWidest];
@@ -110,7 +110,7 @@ FOR_EACH_CPU void points_tile(
 
 // Adds each edge's state to the sums of the point that it arrives at, and of the one that it leaves.
 FOR_EACH_CPU void add_up(
-    const float* e, const int64_t* from, const int64_t* to, int64_t count, int64_t n,
+    const float* e, const int32_t* from, const int32_t* to, int64_t count, int64_t n,
     float* arriving, float* leaving) {
   for (int64_t edge = 0; edge < count; ++edge) {
     float* a = arriving + to[edge] * n;
