@@ -89,15 +89,25 @@ def event_with_truth(event_id: int, points: np.ndarray, clusters: File, truth: T
         EventFormatError: an id is there twice, a reference points nowhere, a particle has no
             transverse momentum, or the unit is another than GeV.
     """
-    barcodes, from_hnl = _particles(truth)
-    index = _particle_index(clusters, truth, barcodes)
-    ids = ["|".join(map(str, barcode)) for barcode in barcodes]
+    files = [truth.particles, truth.hits, *([] if truth.hnl is None else [truth.hnl])]
+    particles, hits, *hnl = (pd.Index(codes) for codes in _barcodes([table for _, table in files]))
+    from_hnl = _from_hnl(truth, particles, *hnl)
+    index = _particle_index(clusters, truth, _particle_of_hit(truth, particles, hits))
+    fields = (truth.particles[1][name].tolist() for name in BARCODE_COLUMNS)
+    ids = ["|".join(map(str, barcode)) for barcode in zip(*fields, strict=True)]
     table = truth.particles[1].rename(columns={"particle_type": "pdg", "q": "charge"})
     return Event(event_id, points, index, particle_table(table, ids, index, from_hnl))
 
 
-def _barcodes(file: File) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(file[1][list(BARCODE_COLUMNS)])
+def _barcodes(tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
+    """A number for each row of the tables, equal where the barcodes are: int64 (rows,) of each."""
+    codes = np.zeros(sum(map(len, tables)), dtype=np.int64)
+    for name in BARCODE_COLUMNS:
+        field = np.concatenate([table[name].to_numpy() for table in tables])
+        if (int(codes.max(initial=0)) + 1) * (int(field.max(initial=0)) + 1) > 2**63:
+            codes, field = (np.unique(values, return_inverse=True)[1] for values in (codes, field))
+        codes = codes * (int(field.max(initial=0)) + 1) + field.astype(np.int64)
+    return np.split(codes, np.cumsum([len(table) for table in tables])[:-1])
 
 
 def _barcode_column(table: pd.DataFrame) -> str:
@@ -105,46 +115,43 @@ def _barcode_column(table: pd.DataFrame) -> str:
     return "particle_id" if "particle_id" in table else BARCODE_COLUMNS[0]
 
 
-def _require_once(file: File) -> None:
+def _require_once(file: File, barcodes: pd.Index) -> None:
     path, table = file
-    once = ~table.duplicated(list(BARCODE_COLUMNS)).to_numpy()
-    require(path, _barcode_column(table), once, "each particle once", table)
+    require(path, _barcode_column(table), ~barcodes.duplicated(), "each particle once", table)
 
 
-def _particles(truth: Truth) -> tuple[pd.MultiIndex, np.ndarray]:
-    """Barcodes of the particles, checked, and which are from the HNL: bool (rows,)."""
+def _from_hnl(truth: Truth, particles: pd.Index, hnl: pd.Index | None = None) -> np.ndarray:
+    """Checks the particles; which are from the HNL: bool (rows,)."""
     path, table = truth.particles
-    _require_once(truth.particles)
+    _require_once(truth.particles, particles)
     pt = np.hypot(table["px"], table["py"]).to_numpy()
     require(path, "px", pt > 0, "a transverse momentum above 0", table)
     require_gev(path, table)
-    barcodes = _barcodes(truth.particles)
 
     from_hnl = np.zeros(len(table), dtype=bool)
     if truth.hnl is not None:
-        hnl_path, hnl = truth.hnl
-        _require_once(truth.hnl)
-        row = barcodes.get_indexer(_barcodes(truth.hnl))
+        hnl_path, products = truth.hnl
+        _require_once(truth.hnl, hnl)
+        row = particles.get_indexer(hnl)
         types = table["particle_type"].to_numpy()
-        same = (row < 0) | (types[row] == hnl["particle_type"].to_numpy())
+        same = (row < 0) | (types[row] == products["particle_type"].to_numpy())
         expected = f"the type of this particle in {path.name}"
-        require(hnl_path, "particle_type", same, expected, hnl)
+        require(hnl_path, "particle_type", same, expected, products)
         from_hnl[row[row >= 0]] = True
-    return barcodes, from_hnl
+    return from_hnl
 
 
-def _particle_of_hit(truth: Truth, barcodes: pd.MultiIndex) -> np.ndarray:
+def _particle_of_hit(truth: Truth, particles: pd.Index, made_by: pd.Index) -> np.ndarray:
     """Row of the particle that made each hit, beyond the last for one that is not known."""
     path, hits = truth.hits
-    made_by = _barcodes(truth.hits)
-    particle = barcodes.get_indexer(made_by)
+    particle = particles.get_indexer(made_by)
     if truth.complete:
         expected = f"a particle of the {_kind(truth.particles[0])} file"
         require(path, _barcode_column(hits), particle >= 0, expected, hits)
     unknown = particle < 0
     # Each its own number: a cluster of two of them is not one particle's.
     others = made_by[unknown]
-    particle[unknown] = len(barcodes) + others.unique().get_indexer(others)
+    particle[unknown] = len(particles) + others.unique().get_indexer(others)
     return particle
 
 
@@ -168,9 +175,8 @@ def _hit_of_link(truth: Truth) -> np.ndarray:
     return row
 
 
-def _particle_index(clusters: File, truth: Truth, barcodes: pd.MultiIndex) -> np.ndarray:
+def _particle_index(clusters: File, truth: Truth, particle_of_hit: np.ndarray) -> np.ndarray:
     """Row of the particle of each space point, or -1: int64 (N,)."""
-    particle_of_hit = _particle_of_hit(truth, barcodes)
     path, links = truth.links
     links = pd.DataFrame(
         {
@@ -202,5 +208,5 @@ def _particle_index(clusters: File, truth: Truth, barcodes: pd.MultiIndex) -> np
     index = np.full(len(measured), -1, dtype=np.int64)
     index[point] = particle
     index[np.bincount(point, minlength=len(measured)) > 1] = -1
-    index[index >= len(barcodes)] = -1
+    index[index >= len(truth.particles[1])] = -1
     return index

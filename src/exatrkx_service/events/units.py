@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def require_millimetres(
         )
 
 
-def require_gev(path: Path | str, particles: pd.DataFrame) -> None:
+def require_gev(path: Path | str, particles: Mapping[str, np.ndarray] | pd.DataFrame) -> None:
     """Raises for an event of ``MANY`` particles or more whose momenta can't be in GeV.
 
     Half of so many above ``HALF_GEV`` have more energy than a collision of any collider, built or
@@ -60,17 +61,18 @@ def require_gev(path: Path | str, particles: pd.DataFrame) -> None:
 
     Args:
         path: the file, and the event where the file has several.
-        particles: columns as in the file.
+        particles: columns as in the file, with the momenta.
 
     Raises:
         EventFormatError: the momenta are in another unit.
     """
-    if len(particles) < MANY:
+    px, py, pz = (np.asarray(particles[name]) for name in ("px", "py", "pz"))
+    if len(px) < MANY:
         return
-    momentum = np.hypot(np.hypot(particles["px"], particles["py"]), particles["pz"])
+    momentum = np.hypot(np.hypot(px, py), pz)
     median = float(np.median(momentum))
     if median > HALF_GEV:
         raise EventFormatError(
-            f"{path}: columns px,py,pz: half of {len(particles)} particles have momenta above "
+            f"{path}: columns px,py,pz: half of {len(px)} particles have momenta above "
             f"{median:g}, expected at most {HALF_GEV:g} GeV; that looks like MeV"
         )

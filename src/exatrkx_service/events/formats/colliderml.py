@@ -81,10 +81,11 @@ class ColliderML(Format):
         truth = {"particle_id": np.uint64} if self.has_truth() else {}
         where, hits = self._tables[0].read(event, {**_POSITION, **truth})
         # ACTS writes NaN for simulated hits that gave no measurement.
-        measured = ~hits[list("xyz")].isna().all(axis=1).to_numpy()
-        if len(hits) and not measured.any():
+        positions = [hits[name] for name in "xyz"]
+        measured = ~np.isnan(positions).all(axis=0)
+        if len(measured) and not measured.any():
             raise EventFormatError(f"{where}: columns x,y,z: all NaN, expected measured hits")
-        points = cylindrical(*(hits[name].to_numpy() for name in "xyz"))
+        points = cylindrical(*positions)
         good = np.isfinite(points).all(axis=1) | ~measured
         require_values(where, "x,y,z", good, "a position [mm] that fits into float32", hits)
         points = points[measured]
@@ -97,8 +98,8 @@ class ColliderML(Format):
         ids = list(map(str, particles["particle_id"].tolist()))
         return Event(event, points, particle_index, particle_table(particles, ids, particle_index))
 
-    def _particles(self, event: int) -> pd.DataFrame:
-        """Rows with the columns that ``particle_table`` takes."""
+    def _particles(self, event: int) -> dict[str, np.ndarray]:
+        """The columns that ``particle_table`` takes."""
         if event not in self._tables[1].events:
             raise EventFormatError(
                 f"{self.folder}: event {event} is in no file of particles, "
@@ -107,17 +108,16 @@ class ColliderML(Format):
         where, table = self._tables[1].read(event, _PARTICLE)
         ids = table["particle_id"]
         # Above: NOBODY, and what was negative.
-        good = (ids < np.uint64(2**63)).to_numpy()
+        good = ids < np.uint64(2**63)
         require_values(where, "particle_id", good, "an id from 0 on, below 2^63", table)
-        require_values(
-            where, "particle_id", ~ids.duplicated().to_numpy(), "each particle once", table
-        )
+        once = ~pd.Index(ids).duplicated()
+        require_values(where, "particle_id", once, "each particle once", table)
         for name in ("charge", "px", "py", "pz", "vx", "vy", "vz"):
-            good = np.isfinite(table[name].to_numpy())
-            require_values(where, name, good, "a finite number", table)
+            require_values(where, name, np.isfinite(table[name]), "a finite number", table)
         require_gev(where, table)
         moving = np.hypot(table["px"], table["py"]) > 0
-        return table[moving].rename(columns={"pdg_id": "pdg"}).reset_index(drop=True)
+        table["pdg"] = table.pop("pdg_id")
+        return {name: values[moving] for name, values in table.items()}
 
 
 def _parquet_files(folder: Path) -> list[Path]:

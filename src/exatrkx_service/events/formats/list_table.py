@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -60,8 +59,8 @@ class ListTable:
         self._group: tuple[Path, int, tuple[str, ...]] | None = None
         self._rows: pa.Table | None = None
 
-    def read(self, event: int, columns: Mapping[str, type]) -> tuple[str, pd.DataFrame]:
-        """The lists of an event as columns.
+    def read(self, event: int, columns: Mapping[str, type]) -> tuple[str, dict[str, np.ndarray]]:
+        """The lists of an event.
 
         Args:
             event: one of ``events``.
@@ -69,7 +68,7 @@ class ListTable:
                 modulo 2^64; floats need not be finite.
 
         Returns:
-            The file and the event, for messages; and a row per value of the lists.
+            The file and the event, for messages; and the values of each list.
 
         Raises:
             EventFormatError: a column or value is missing or of another type, or the lists are
@@ -86,31 +85,31 @@ class ListTable:
             values = self._rows[name][row].values
             if values is None or values.null_count:
                 raise EventFormatError(f"{where}, column {name}: a null, expected a list of values")
-            lists[name] = values.to_numpy(zero_copy_only=False).astype(type_)
+            lists[name] = values.to_numpy(zero_copy_only=False).astype(type_, copy=False)
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             raise EventFormatError(f"{where}: lists of different lengths: {lengths}")
-        return where, pd.DataFrame(lists)
+        return where, lists
 
 
 def require_values(
-    where: str, columns: str, good: np.ndarray, expected: str, table: pd.DataFrame
+    where: str, columns: str, good: np.ndarray, expected: str, lists: Mapping[str, np.ndarray]
 ) -> None:
-    """Raises for the first row that is not good of what ``ListTable.read`` gave.
+    """Raises for the first value that is not good of what ``ListTable.read`` gave.
 
     Args:
         where: the file and the event.
         columns: names, separated by commas: the error gives the values of these.
-        good: bool (rows,).
-        expected: what a good row has.
-        table: the rows.
+        good: bool, one per value of the lists.
+        expected: what a good one is.
+        lists: their values.
 
     Raises:
-        EventFormatError: a row is not good.
+        EventFormatError: a value is not good.
     """
     if not good.all():
         row = int(np.argmin(good))
-        found = ", ".join(str(table[name].iloc[row]) for name in columns.split(","))
+        found = ", ".join(str(lists[name][row]) for name in columns.split(","))
         raise EventFormatError(
             f"{where}, column {columns}, place {row} of the list: {found}, expected {expected}"
         )

@@ -88,8 +88,9 @@ class TrackML(Format):
         good = np.hypot(table["px"], table["py"]).to_numpy() > 0
         require(path, "particle_id,px,py", good, "a transverse momentum above 0", table)
         require_gev(path, table)
-        pdg = table.get("particle_type", 0)
-        return path, table.assign(pdg=pdg).rename(columns={"q": "charge"})
+        if "particle_type" not in table:
+            table["particle_type"] = 0
+        return path, table.rename(columns={"particle_type": "pdg", "q": "charge"})
 
     def _path(self, event: int, kind: str) -> Path:
         """Of a file of an event; where there is none, the one it would have."""
