@@ -12,6 +12,7 @@ NETWORKS = ("embedding", "filtering", "gnn")  # the stages with trained weights
 ENSEMBLE = "exatrkx"
 FUSED = "pipeline"
 NULL = "null_model"  # computes nothing; in a CSV file `null` would be read as no value
+_BATCH = "_batch"  # between the name of an option and the events in a request
 MODEL = "model"  # what the time of a request to somebody else's model is booked under
 
 
@@ -143,8 +144,15 @@ def batches(
         Entries with the key ``batch``, by names such as S4_batch8.
     """
     return {
-        f"{name}_batch{size}": {**options[name], "batch": size} for name in names for size in sizes
+        f"{name}{_BATCH}{size}": {**options[name], "batch": size}
+        for name in names
+        for size in sizes
     }
+
+
+def option_of_batches(name: str) -> str:
+    """The option that ``batches`` gave this name for, such as S4 of S4_batch8."""
+    return name.rpartition(_BATCH)[0]
 
 
 def left_out(options: Mapping[str, Any], server: Mapping[str, Any]) -> dict[str, str]:

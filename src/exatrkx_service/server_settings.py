@@ -33,6 +33,11 @@ def problem_of_server(server: dict[str, Any], options: dict[str, Any], source: s
             f"server.protocol: {server['protocol']}, such as urls: {{grpc: node01:8001, http: "
             "node01:8000}"
         )
+    if external and "threads" in server:
+        return (
+            "server.threads: expected none, for it can't be chosen with server.launcher: external; "
+            "the server says how many its models have"
+        )
     if problem := problem_of_options(server, options, "options"):
         return problem
     for protocol, url in urls.items():

@@ -39,4 +39,4 @@ with logged(snakemake.log[0]) as tell:
     rows.to_parquet(snakemake.output.samples, index=False)
     blocks.to_parquet(snakemake.output.blocks, index=False)
     written = (snakemake.output.samples, snakemake.output.blocks)
-    write(snakemake.output.provenance, inputs, snakemake.config, facts, written)
+    write(snakemake.output.provenance, inputs, snakemake.config, settings, facts, written)

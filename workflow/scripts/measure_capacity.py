@@ -39,4 +39,4 @@ with logged(snakemake.log[0]) as tell:
     requests.to_parquet(snakemake.output.requests, index=False)
     rates.to_csv(snakemake.output.rates, index=False)
     written = (snakemake.output.requests, snakemake.output.rates)
-    write(snakemake.output.provenance, inputs, snakemake.config, facts, written)
+    write(snakemake.output.provenance, inputs, snakemake.config, settings, facts, written)

@@ -37,5 +37,8 @@ with logged(snakemake.log[0]):
             if "summary" in given:
                 # The study has no report.
                 reasons = f"{name}/summary.csv" if name == "study_ensemble" else "the report"
-                figures.name_cells(figure, given["summary"], reasons)
+                shown = given["summary"]
+                if name in figures.FEWEST_CLIENTS:
+                    shown = shown[shown.concurrency == figures.baseline_concurrency(shown)]
+                figures.name_cells(figure, shown, reasons)
             figures.save_figure(figure, Path(path).with_suffix(""))

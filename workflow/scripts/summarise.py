@@ -17,8 +17,15 @@ with logged(snakemake.log[0]):
         span_warnings,
         untimed_share,
     )
+    from exatrkx_service.analysis.computing import computing
     from exatrkx_service.analysis.summary import cost_table, summarise
-    from exatrkx_service.analysis.timings import read_blocks, read_reference, read_timings
+    from exatrkx_service.analysis.timings import (
+        in_blocks,
+        kept_blocks,
+        read_blocks,
+        read_reference,
+        read_timings,
+    )
     from exatrkx_service.identity import check_outputs
 
     check_inputs(snakemake.input.samples, snakemake.input.reference, snakemake.params.settings)
@@ -54,7 +61,9 @@ with logged(snakemake.log[0]):
         tables["batches"] = per_event(summary, options)
     for name, table in tables.items():
         table.to_csv(snakemake.output[name], index=False)
+    kept = in_blocks(samples, kept_blocks(blocks, min_blocks))
     provenance = combine_provenance(jobs) | {
+        "computing": computing(kept).to_dict("records"),
         "unattributed": max(unattributed_share(shown), default=0),
         "warnings": environment_warnings(jobs) + span_warnings(jobs),
         "outside_timed_windows": untimed_share(jobs),

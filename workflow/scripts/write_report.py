@@ -25,6 +25,7 @@ with logged(snakemake.log[0]):
         sample=sample,
         blocks=read_blocks(snakemake.input.blocks),
         config=snakemake.config,
+        computing=provenance["computing"],
         unattributed=provenance["unattributed"],
         warnings=provenance["warnings"],
     )

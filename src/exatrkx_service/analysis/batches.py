@@ -9,6 +9,7 @@ import pandas as pd
 
 from exatrkx_service.analysis.summary import COST, SLOWDOWN
 from exatrkx_service.measure.batches import reference_of_batches
+from exatrkx_service.options import option_of_batches
 
 _OF_EVENT = (*COST, "control_ms", "client_cpu_ms", "server_cpu_ms")
 BATCH_COLUMNS = [
@@ -43,7 +44,7 @@ def per_event(summary: pd.DataFrame, options: Mapping[str, Mapping[str, Any]]) -
     """
     table = summary.assign(
         batch=[options[name]["batch"] for name in summary.option],
-        option=[name.rpartition("_batch")[0] for name in summary.option],
+        option=[option_of_batches(name) for name in summary.option],
     )
     for column in _OF_EVENT:
         table[column] /= table.batch

@@ -37,6 +37,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
         "Server": server,
         "Server's launcher": launcher,
         "Networks served by": networks,
+        "Protocol": recorded(provenance, "config.server.protocol"),
         "Model instances": model_settings(provenance, "instances"),
     }
 

@@ -15,6 +15,7 @@ from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
 from exatrkx_service.analysis.cells import INVALID, UNSTABLE, clients, verdict_lines
+from exatrkx_service.analysis.computing import computing_check
 from exatrkx_service.analysis.facts import run_facts
 from exatrkx_service.analysis.machine import affinity_rows, machine_rows
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
@@ -43,6 +44,7 @@ def render(
     sample: dict[str, Any],
     blocks: pd.DataFrame,
     config: dict[str, Any],
+    computing: list[dict[str, Any]],
     unattributed: float,
     warnings: list[str],
 ) -> str:
@@ -59,6 +61,7 @@ def render(
         sample: what was measured, see ``events.sample.describe``.
         blocks: see ``timings.BLOCK_COLUMNS``.
         config: the configuration of the benchmark, as validated.
+        computing: rows of ``computing.computing``.
         unattributed: largest share of a cell's time in no part, see ``breakdown``.
         warnings: from ``checks.environment_warnings`` and ``checks.span_warnings``.
 
@@ -94,7 +97,7 @@ def render(
         config_yaml=yaml.safe_dump(config, sort_keys=False),
         options=list(dict.fromkeys(summary.option)),
         concurrencies=sorted(set(summary.concurrency)),
-        checks=validity(summary, config, provenance["differs"], unattributed, warnings),
+        checks=validity(summary, config, provenance["differs"], computing, unattributed, warnings),
         summary=display_rows(summary),
         machine=machine_rows(blocks, config["measure"]["min_blocks"]),
         affinities=affinity_rows(provenance["jobs"]),
@@ -146,6 +149,7 @@ def validity(
     summary: pd.DataFrame,
     config: dict[str, Any],
     differs: dict[str, dict[str, Any]],
+    computing: list[dict[str, Any]],
     unattributed: float,
     warnings: list[str],
 ) -> list[dict[str, Any]]:
@@ -185,6 +189,7 @@ def validity(
             "text": stable_text,
             "details": unstable,
         },
+        *([computing_check(computing)] if computing else []),
         {
             "name": "Parts add up",
             "state": "ok" if unattributed <= UNATTRIBUTED_TARGET else "warning",

@@ -37,6 +37,7 @@ def write(
     path: Path | str,
     inputs: Mapping[str, Any],
     config: Mapping[str, Any],
+    settings: Mapping[str, Any],
     facts: Mapping[str, Any],
     outputs: Iterable[Path | str],
 ) -> None:
@@ -46,11 +47,14 @@ def write(
         path: the file.
         inputs: of the job, see ``identity.identify``.
         config: the configuration.
+        settings: of the job; what it has of the sections ``server`` and ``measure`` takes their
+            place, for an option may have a server of its own, and a study its loads.
         facts: what to know about the job.
         outputs: the other files that the job wrote; their digests tie them to this one, see
             ``identity.check_outputs``.
     """
-    config = dict(config)
+    own = {key: settings[key] for key in ("server", "measure") if key in settings}
+    config = {**config, **{key: {**config[key], **values} for key, values in own.items()}}
     if config["server"]["launcher"] == "external":
         # What the server has is what it says itself: job.models.
         config["server"] = config["server"] | {"instances": None}

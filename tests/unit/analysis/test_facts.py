@@ -10,7 +10,7 @@ def record(**changes):
     return {
         "git_commit": "0123abc",
         "machine": {"cpu": "Xeon", "cores": 2, "gpu": None},
-        "config": {"server": {"launcher": "embedded"}},
+        "config": {"server": {"launcher": "embedded", "protocol": "grpc"}},
         "job": {
             "began": "2026-11-25T10:00:00+00:00",
             "device": "cpu",
@@ -38,6 +38,7 @@ def test_facts_are_as_recorded():
         "Server": "Triton 2.51.0",
         "Server's launcher": "embedded",
         "Networks served by": "native",
+        "Protocol": "grpc",
         "Model instances": NOT_KNOWN,
     }
 

@@ -42,6 +42,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+SAME = {"option": "S3", "stage": "gnn", "option_ms": 3.0, "control_ms": 3.1}
 SAMPLE = {
     **{"source": "generate", "path": None, "n_events": 100, "first_event": 0, "last_event": 99},
     **{"truth": True, "space_points": {"mean": 1234.4, "min": 100, "max": 2345}},
@@ -71,6 +72,7 @@ def page(physics):
             sample=sample,
             blocks=tables.blocks,
             config=CONFIG,
+            computing=[SAME],
             unattributed=0.0004,
             warnings=list(warnings),
         )
@@ -256,7 +258,8 @@ def test_an_invalid_option_stands_out(page, synthetic, image):
 
 
 def states(summary, **changes):
-    arguments = {"config": CONFIG, "differs": {}, "unattributed": 0.0, "warnings": []} | changes
+    arguments = {"config": CONFIG, "differs": {}, "unattributed": 0.0, "warnings": []}
+    arguments |= {"computing": [SAME]} | changes
     return {check["name"]: check["state"] for check in validity(summary, **arguments)}
 
 
@@ -267,6 +270,9 @@ def test_every_check_can_fail(tables):
     assert states(summary.assign(verdict="invalid"))["A/A"] == "failed"
     assert states(summary[summary.option != "S0"])["A/A"] == "warning"
     assert states(summary.assign(verdict="unstable"))["Stable"] == "warning"
+    assert "Same computing" not in states(summary, computing=[])
+    slow = SAME | {"option_ms": 1.1, "control_ms": 0.4}
+    assert states(summary, computing=[SAME, slow])["Same computing"] == "warning"
     assert states(summary, unattributed=0.03)["Parts add up"] == "warning"
     assert states(summary, warnings=["x"])["Known"] == "warning"
     assert states(summary, differs=PROVENANCE["differs"])["Same set-up"] == "warning"
@@ -310,7 +316,7 @@ def test_a_model_of_somebody_else_and_what_was_left_out_for_it_are_told(tables):
     config = CONFIG | {"server": CONFIG["server"] | {"model": {"name": "tracks"}}}
     config["options"] = CONFIG["options"] | {"theirs": {"serve": "model"}}
     summary = tables.summary.replace({"option": {"S5": "theirs"}}).assign(same_tracks=0.25)
-    checks = {check["name"]: check for check in validity(summary, config, {}, 0.0, [])}
+    checks = {check["name"]: check for check in validity(summary, config, {}, [], 0.0, [])}
     assert checks["Tracks of theirs"]["details"][0] == "theirs with 1 client: 25% of the events"
     assert checks["Tracks of theirs"]["state"] == "warning"
     assert (
@@ -322,4 +328,4 @@ def test_a_model_of_somebody_else_and_what_was_left_out_for_it_are_told(tables):
     assert [line.partition(":")[0] for line in checks["Left out"]["details"]] == [
         *("S1", "S2", "S3", "S4", "S5")
     ]
-    assert "Left out" not in {check["name"] for check in validity(summary, CONFIG, {}, 0.0, [])}
+    assert "Left out" not in {check["name"] for check in validity(summary, CONFIG, {}, [], 0.0, [])}

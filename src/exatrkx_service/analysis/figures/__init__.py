@@ -20,7 +20,7 @@ from exatrkx_service.analysis.figures.scaling import (
     time_vs_space_points,
 )
 from exatrkx_service.analysis.figures.study import study_ensemble
-from exatrkx_service.analysis.figures.style import name_cells, save_figure
+from exatrkx_service.analysis.figures.style import baseline_concurrency, name_cells, save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
 from exatrkx_service.analysis.figures.tracking import (
     efficiency,
@@ -29,7 +29,15 @@ from exatrkx_service.analysis.figures.tracking import (
 )
 from exatrkx_service.analysis.figures.training import efficiency_vs_cut, learning_curves
 
+# Figures that show the cells with the fewest clients alone.
+FEWEST_CLIENTS = (
+    *("comparison", "overhead", "latency_distribution", "time_vs_space_points"),
+    "ensemble_timeline",
+)
+
 __all__ = [
+    "FEWEST_CLIENTS",
+    "baseline_concurrency",
     "changes",
     "comparison",
     "coverage",
