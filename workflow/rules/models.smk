@@ -103,9 +103,9 @@ rule compile_libraries:
         f"{RESULTS}/logs/export/libraries.log",
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=4000,
         runtime=10,
     params:
         backend=(
