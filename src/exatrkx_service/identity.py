@@ -56,7 +56,7 @@ EXPORT_CODE = (
             "weights.py",
         )
     ),
-    *("compiled.py", "pipeline/kernels", "pipeline/onnx_operator.py"),
+    *("compiled.py", "pipeline/kernels", "pipeline/onnx_operator.py", "pipeline/tensors.py"),
 )
 # What decides how a stage is run and timed, and what it finds:
 CODE = (

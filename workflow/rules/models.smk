@@ -103,9 +103,9 @@ rule compile_libraries:
         f"{RESULTS}/logs/export/libraries.log",
     conda:
         ENVIRONMENT
-    threads: 2
+    threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime=10,
     params:
         backend=(

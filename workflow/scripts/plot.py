@@ -39,6 +39,6 @@ with logged(snakemake.log[0]):
                 reasons = f"{name}/summary.csv" if name == "study_ensemble" else "the report"
                 shown = given["summary"]
                 if name in figures.FEWEST_CLIENTS:
-                    shown = shown[shown.concurrency == figures.baseline_concurrency(shown)]
+                    shown = figures.fewest_clients(shown)
                 figures.name_cells(figure, shown, reasons)
             figures.save_figure(figure, Path(path).with_suffix(""))

@@ -63,7 +63,7 @@ with logged(snakemake.log[0]):
         table.to_csv(snakemake.output[name], index=False)
     kept = in_blocks(samples, kept_blocks(blocks, min_blocks))
     provenance = combine_provenance(jobs) | {
-        "computing": computing(kept).to_dict("records"),
+        "computing": computing(kept, summary).to_dict("records"),
         "unattributed": max(unattributed_share(shown), default=0),
         "warnings": environment_warnings(jobs) + span_warnings(jobs),
         "outside_timed_windows": untimed_share(jobs),

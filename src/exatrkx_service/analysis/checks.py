@@ -17,6 +17,7 @@ from exatrkx_service.analysis.timings import (
     total_rows,
 )
 from exatrkx_service.identity import INPUTS, OUTPUTS, SETTINGS, attributes_of, check_same, flatten
+from exatrkx_service.measure.provenance import OWN
 
 # Share of an event's time by which its parts may exceed it: clocks are read and rounded.
 SUM_TOLERANCE = 0.001
@@ -32,6 +33,7 @@ JOB_KEYS = (
         "warmup_sweeps",
         "driver",
         "affinities",
+        OWN,
     ),
 )
 SPAN_TOLERANCE = timedelta(hours=12)  # jobs further apart may have met another state of the machine

@@ -37,7 +37,7 @@ def run_facts(provenance: dict[str, Any], *, needs_server: bool) -> dict[str, st
         "Server": server,
         "Server's launcher": launcher,
         "Networks served by": networks,
-        "Protocol": recorded(provenance, "config.server.protocol"),
+        "Protocol": _protocol(provenance),
         "Model instances": model_settings(provenance, "instances"),
     }
 
@@ -91,6 +91,15 @@ def time_span(jobs: dict[str, dict[str, Any]]) -> str:
     text = f"{first:%Y-%m-%d %H:%M} to {end}"
     missing = len(jobs) - len(began)
     return f"{text}; {NOT_KNOWN} of {missing} of {len(jobs)} jobs" if missing else text
+
+
+def _protocol(provenance: dict[str, Any]) -> str:
+    own: dict[str, list[str]] = {}
+    for job, record in provenance["jobs"].items():
+        if protocol := record.get("job.own.server.protocol"):
+            own.setdefault(protocol, []).append(job)
+    others = (f"{protocol} ({', '.join(jobs)})" for protocol, jobs in own.items())
+    return "; ".join([recorded(provenance, "config.server.protocol"), *others])
 
 
 def _commit(commit: str) -> str:

@@ -15,7 +15,7 @@ from docutils.core import publish_parts
 from docutils.utils import SystemMessage
 
 from exatrkx_service.analysis.cells import INVALID, UNSTABLE, clients, verdict_lines
-from exatrkx_service.analysis.computing import computing_check
+from exatrkx_service.analysis.computing import computing_checks
 from exatrkx_service.analysis.facts import run_facts
 from exatrkx_service.analysis.machine import affinity_rows, machine_rows
 from exatrkx_service.analysis.physics import DEFINITIONS, TIMES, tracking_performance
@@ -189,7 +189,7 @@ def validity(
             "text": stable_text,
             "details": unstable,
         },
-        *([computing_check(computing)] if computing else []),
+        *computing_checks(computing),
         {
             "name": "Parts add up",
             "state": "ok" if unattributed <= UNATTRIBUTED_TARGET else "warning",

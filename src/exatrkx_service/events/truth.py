@@ -104,7 +104,7 @@ def _barcodes(tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
     codes = np.zeros(sum(map(len, tables)), dtype=np.int64)
     for name in BARCODE_COLUMNS:
         field = np.concatenate([table[name].to_numpy() for table in tables])
-        if (int(codes.max(initial=0)) + 1) * (int(field.max(initial=0)) + 1) > 2**63:
+        if (int(codes.max(initial=0)) + 1) * (int(field.max(initial=0)) + 1) >= 2**63:
             codes, field = (np.unique(values, return_inverse=True)[1] for values in (codes, field))
         codes = codes * (int(field.max(initial=0)) + 1) + field.astype(np.int64)
     return np.split(codes, np.cumsum([len(table) for table in tables])[:-1])

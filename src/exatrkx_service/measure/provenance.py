@@ -12,6 +12,8 @@ from exatrkx_service import environment
 from exatrkx_service.identity import CODE, INPUTS, OUTPUTS, code_digest, file_sha256
 from exatrkx_service.machine import describe_commit, describe_machine, describe_software
 
+OWN = "own"  # of a job: what differs from the configuration's sections
+
 
 def collect(root: Path) -> dict[str, Any]:
     """Describes the machine, the software and the environment of this process.
@@ -47,14 +49,18 @@ def write(
         path: the file.
         inputs: of the job, see ``identity.identify``.
         config: the configuration.
-        settings: of the job; what it has of the sections ``server`` and ``measure`` takes their
-            place, for an option may have a server of its own, and a study its loads.
+        settings: of the job; what differs in its sections ``server`` and ``measure`` is recorded as
+            ``job.own``, for an option may have a server of its own, and a study its loads.
         facts: what to know about the job.
         outputs: the other files that the job wrote; their digests tie them to this one, see
             ``identity.check_outputs``.
     """
-    own = {key: settings[key] for key in ("server", "measure") if key in settings}
-    config = {**config, **{key: {**config[key], **values} for key, values in own.items()}}
+    own = {
+        section: {k: v for k, v in settings[section].items() if config[section].get(k) != v}
+        for section in ("server", "measure")
+        if section in settings
+    }
+    config, facts = dict(config), {**facts, OWN: {k: v for k, v in own.items() if v}}
     if config["server"]["launcher"] == "external":
         # What the server has is what it says itself: job.models.
         config["server"] = config["server"] | {"instances": None}

@@ -162,7 +162,7 @@ def _fused(stage: str, network: nn.Module, weights_path: Path | str) -> nn.Modul
             # Edges whose score is next to the cut may fall on either side of it.
             edges, kept = orient_edges(*inputs), form(*inputs)
             scores = torch.sigmoid(network.logits(inputs[0], edges))
-            numbers = (pair[0] * len(points) + pair[1] for pair in (edges, kept))
+            numbers = (pair[0].long() * len(points) + pair[1] for pair in (edges, kept))
             other = torch.isin(*numbers) != (scores >= network.cut)
             worst = (scores[other] - network.cut).abs().max() if other.any() else 0.0
         if not worst <= MAX_FUSED:

@@ -180,6 +180,17 @@ def test_unstable_points_are_hollow_and_named(tables):
     assert "unstable, see results/study_ensemble/summary.csv (option with clients): S3" in text
 
 
+def test_figures_of_one_client_name_its_unstable_cells_alone(tables):
+    summary = tables.summary.assign(verdict="unstable")
+    assert set(figures.fewest_clients(summary).concurrency) == {1}
+    summary.loc[summary.concurrency == 1, "verdict"] = "invalid"
+    shown = figures.fewest_clients(summary)
+    assert set(shown.concurrency[shown.verdict == "unstable"]) == {2}
+    assert set(shown.concurrency[shown.verdict == "invalid"]) == {1}
+    assert len(figures.fewest_clients(summary.assign(verdict="invalid"))) == 6
+    assert set(figures.FEWEST_CLIENTS) <= set(figures.__all__)
+
+
 def test_resources_are_stacked_to_their_sums(tables):
     figure = figures.resources(tables.summary)
     for axes, quantity in zip(figure.axes, ("cpu_ms", "pss_mib"), strict=True):

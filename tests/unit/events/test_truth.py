@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from exatrkx_service.events.files import BARCODE_COLUMNS
 from exatrkx_service.events.truth import _barcodes
 
-field = st.integers(0, 3) | st.sampled_from([2**31, 2**32 - 1, 2**63, 2**64 - 1])
+field = st.integers(0, 3) | st.sampled_from(
+    [2**31, 2**32 - 1, 2**63 - 2, 2**63 - 1, 2**63, 2**64 - 1]
+)
 barcodes = st.lists(st.tuples(*[field] * len(BARCODE_COLUMNS)), max_size=6)
 
 

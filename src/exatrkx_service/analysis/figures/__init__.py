@@ -20,7 +20,7 @@ from exatrkx_service.analysis.figures.scaling import (
     time_vs_space_points,
 )
 from exatrkx_service.analysis.figures.study import study_ensemble
-from exatrkx_service.analysis.figures.style import baseline_concurrency, name_cells, save_figure
+from exatrkx_service.analysis.figures.style import fewest_clients, name_cells, save_figure
 from exatrkx_service.analysis.figures.timeline import ensemble_timeline
 from exatrkx_service.analysis.figures.tracking import (
     efficiency,
@@ -29,15 +29,11 @@ from exatrkx_service.analysis.figures.tracking import (
 )
 from exatrkx_service.analysis.figures.training import efficiency_vs_cut, learning_curves
 
-# Figures that show the cells with the fewest clients alone.
-FEWEST_CLIENTS = (
-    *("comparison", "overhead", "latency_distribution", "time_vs_space_points"),
-    "ensemble_timeline",
-)
+# Figures that show, of all options, the cells with the fewest clients alone.
+FEWEST_CLIENTS = ("comparison", "overhead", "latency_distribution", "time_vs_space_points")
 
 __all__ = [
     "FEWEST_CLIENTS",
-    "baseline_concurrency",
     "changes",
     "comparison",
     "coverage",
@@ -47,6 +43,7 @@ __all__ = [
     "ensemble_timeline",
     "event_display",
     "fake_and_duplicate_rates",
+    "fewest_clients",
     "latency_distribution",
     "latency_vs_concurrency",
     "latency_vs_rate",

@@ -202,6 +202,13 @@ def baseline_concurrency(table: pd.DataFrame) -> int:
     return int(table.concurrency.min())
 
 
+def fewest_clients(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the cells that a figure of the fewest clients shows, or leaves out as invalid."""
+    invalid = summary.verdict == INVALID
+    shown = baseline_concurrency(summary[~invalid] if not invalid.all() else summary)
+    return summary[(summary.concurrency == shown) | (invalid & (summary.concurrency < shown))]
+
+
 def name_cells(figure: Figure, summary: pd.DataFrame, reasons: str = "the report") -> None:
     """Says below a figure which cells it leaves out, as invalid, and which are unstable.
 
