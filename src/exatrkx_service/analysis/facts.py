@@ -66,10 +66,7 @@ def recorded(provenance: dict[str, Any], key: str, show: Callable[[Any], str] = 
         The text of the value that is common to all jobs; each with its jobs where they differ.
     """
     if key in provenance["differs"]:
-        jobs: dict[str, list[str]] = {}
-        for job, value in provenance["differs"][key].items():
-            jobs.setdefault(show(value), []).append(job)
-        return "; ".join(f"{text} ({', '.join(names)})" for text, names in jobs.items())
+        return "; ".join(_with_jobs({j: show(v) for j, v in provenance["differs"][key].items()}))
     value = provenance["common"]
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -93,13 +90,19 @@ def time_span(jobs: dict[str, dict[str, Any]]) -> str:
     return f"{text}; {NOT_KNOWN} of {missing} of {len(jobs)} jobs" if missing else text
 
 
+def _with_jobs(values: dict[str, str]) -> list[str]:
+    """Each text once, with the jobs that have it."""
+    jobs: dict[str, list[str]] = {}
+    for job, text in values.items():
+        jobs.setdefault(text, []).append(job)
+    return [f"{text} ({', '.join(names)})" for text, names in jobs.items()]
+
+
 def _protocol(provenance: dict[str, Any]) -> str:
-    own: dict[str, list[str]] = {}
-    for job, record in provenance["jobs"].items():
-        if protocol := record.get("job.own.server.protocol"):
-            own.setdefault(protocol, []).append(job)
-    others = (f"{protocol} ({', '.join(jobs)})" for protocol, jobs in own.items())
-    return "; ".join([recorded(provenance, "config.server.protocol"), *others])
+    """That of the configuration, and those of options with a server of their own."""
+    key = "job.own.server.protocol"
+    own = {job: record[key] for job, record in provenance["jobs"].items() if key in record}
+    return "; ".join([recorded(provenance, "config.server.protocol"), *_with_jobs(own)])
 
 
 def _commit(commit: str) -> str:

@@ -97,11 +97,12 @@ def hash_labels(labels: np.ndarray, event_sizes: np.ndarray | None = None) -> st
     """
     labels = canonical(labels)
     if event_sizes is None:
-        return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
-    return hash_of_events(
-        hashlib.sha256(own.astype("<i8").tobytes()).hexdigest()
-        for own in part_labels(labels, event_sizes)
-    )
+        return _sha256(labels)
+    return hash_of_events(_sha256(own) for own in part_labels(labels, event_sizes))
+
+
+def _sha256(labels: np.ndarray) -> str:
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
 
 
 def hash_of_events(hashes: Iterable[str]) -> str:
